@@ -1,0 +1,163 @@
+"""Settings: environment variables and `.env`, read once into one typed object.
+
+The environment wins over `.env`. Every variable, with its reason and its default, is in `.env.example`.
+"""
+
+import os
+import ssl
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import (
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from boot import StartError
+
+ENV_FILE = Path(__file__).parent.parent / ".env"
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """All that the service can be told: the field `mysql_host` is the variable `MYSQL_HOST`, and so on."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    mysql_host: Text = Field(examples=["mysql"])
+    mysql_port: Port = Field(3306, examples=[3306])
+    mysql_database: Text = Field(examples=["app"])
+    mysql_user: Text = Field(examples=["app"])
+    mysql_password_file: Path | None = Field(None, examples=["/run/secrets/mysql_password"])
+    mysql_password: SecretStr | None = Field(None, validate_default=True, examples=["'any text, in single quotes'"])
+    mysql_ssl_ca: Path | None = Field(None, examples=["/etc/ssl/certs/mysql-ca.pem"])
+
+    db_wait_timeout: Seconds = Field(60, examples=[60])
+    db_wait_max_delay: Seconds = Field(1, examples=[1])
+    db_check_interval: Seconds = Field(1, examples=[1])
+    db_check_timeout: Seconds = Field(2, examples=[2])
+    db_pool_size: int = Field(10, ge=1, le=10_000, examples=[10])
+    db_max_overflow: int = Field(10, ge=0, le=10_000, examples=[10])
+    db_pool_timeout: Seconds = Field(5, examples=[5])
+    db_pool_recycle: Seconds = Field(1800, examples=[1800])
+    db_read_timeout: Seconds = Field(30, examples=[30])
+
+    app_name: Text = Field("bootstrap", examples=["bootstrap"])
+    app_env: Literal["local", "dev", "prod"] = Field("local", examples=["local"])
+    host: Text = Field("127.0.0.1", examples=["127.0.0.1"])
+    port: Port = Field(8000, examples=[8000])
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", examples=["INFO"])
+    log_format: Literal["text", "json"] = Field("text", examples=["text"])
+    health_details: bool = Field(True, examples=["true"])
+
+    @property
+    def password(self) -> bytes:
+        """The password as MySQL compares it, in UTF-8. PyMySQL would encode text as Latin-1, which has no Korean."""
+        return self.mysql_password.get_secret_value().encode() if self.mysql_password else b""
+
+    @property
+    def mysql_address(self) -> str:
+        return f"{self.mysql_host}:{self.mysql_port}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_means_default(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """`PORT=` is no value, as in a compose file. Only the password may be empty on purpose."""
+        return {name: value for name, value in values.items() if value != "" or name == "mysql_password"}
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_capitals(cls, level: str) -> str:
+        return level.upper()
+
+    @field_validator("mysql_password_file")
+    @classmethod
+    def _readable(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            _read(path)
+        return path
+
+    @field_validator("mysql_password")
+    @classmethod
+    def _given_once(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """The password, or the content of the password file without its last line end."""
+        if "mysql_password_file" not in info.data:
+            return password  # that mistake is reported already
+        path = info.data["mysql_password_file"]
+        if path is None and password is None:
+            raise ValueError("is missing")
+        if path is None:
+            return password
+        if password is not None and password.get_secret_value():
+            raise ValueError("is set, and MYSQL_PASSWORD_FILE too: keep one of them")
+        return SecretStr(_read(path).removesuffix("\n").removesuffix("\r"))
+
+    @field_validator("mysql_ssl_ca")
+    @classmethod
+    def _certificates(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            _read(path)
+            try:
+                ssl.create_default_context(cafile=path)
+            except ssl.SSLError:
+                raise ValueError("is not a file of PEM certificates") from None
+        return path
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before `.env`. The library's own reader would replace a `${...}` inside a password."""
+        lines = dotenv_values(ENV_FILE, interpolate=False, encoding="utf-8-sig")
+        values = {name.lower(): value for name, value in lines.items() if value is not None}
+        return init_settings, env_settings, InitSettingsSource(settings_cls, values)
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """The settings of this process. Raises StartError with 78, which names every mistake at once and holds no value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        mistakes = [_in_words(mistake) for mistake in error.errors(include_input=False)]
+    except (OSError, UnicodeDecodeError) as error:
+        mistakes = [f".env cannot be read ({_why(error)}): save it as UTF-8 text that this user may read"]
+    summary = f"{len(mistakes)} wrong or missing in .env or the environment:"
+    raise StartError("\n  ".join([summary, *mistakes]), os.EX_CONFIG)
+
+
+def _in_words(mistake: ErrorDetails) -> str:
+    field = str(mistake["loc"][0])
+    name = field.upper()
+    why = "is missing" if mistake["type"] == "missing" else mistake["msg"]
+    why = why.removeprefix("Value error, ").replace("Input should", "should").replace("String should", "should")
+    example = (Settings.model_fields[field].examples or [""])[0]
+    return f"{name} {why}. Example: {name}={example}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot be read ({_why(error)})") from None
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    return error.strerror or "unreadable" if isinstance(error, OSError) else "not UTF-8 text"
