@@ -1,0 +1,47 @@
+"""Middleware: the access log with durations, and which request ids are accepted from outside."""
+
+import logging
+import re
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PROBES = {"/health", "/health/live"}
+
+log = logging.getLogger("access")
+
+
+class AccessLog:
+    """Logs method, path, status and duration. Left out: probes that succeed, and the query, which may hold secrets."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        began, status = time.perf_counter(), 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            if status >= 400 or scope["path"] not in PROBES:
+                _write(scope, status, (time.perf_counter() - began) * 1000)
+
+
+def _write(scope: Scope, status: int, ms: float) -> None:
+    level = logging.INFO if status < 500 else logging.WARNING
+    path = scope["raw_path"].decode("ascii", "backslashreplace")  # as sent: no line break can be smuggled into the log
+    fields = {"method": scope["method"], "path": path, "status": status, "duration_ms": round(ms, 1)}
+    log.log(level, "%s %s %d %.1f ms", *fields.values(), extra=fields)
+
+
+def is_sane_request_id(value: str) -> bool:
+    """Whether a client's X-Request-ID may go into the log and the answer as it is; a bad one is replaced."""
+    return re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value) is not None
