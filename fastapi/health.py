@@ -1,0 +1,125 @@
+"""Health: what is known of the database, what `/health` says of it, and the probe that HEALTHCHECK runs.
+
+`python health.py` asks the running service and exits 0 (healthy) or 1 (not). To start fast it needs the standard
+library alone, and so does all of this module.
+"""
+
+import json
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from boot import Boot
+    from faults import Fault
+
+STALE_GRACE = 0.2  # seconds that news of the database may be late before it counts as stale
+PROBE_TIMEOUT = 3.0  # seconds
+
+
+class Snapshot(NamedTuple):
+    """The database as the last check found it. Never changed, only replaced: any thread may read it at any time."""
+
+    status: Literal["up", "down", "waiting", "stale"]
+    since: datetime
+    checked_at: datetime | None = None
+    latency_ms: float | None = None
+    attempts: int = 0
+    reason: str | None = None
+    hint: str | None = None
+
+
+class Health:
+    """The answer to `/health`, from memory alone: no probe can load the database, no database can slow a probe."""
+
+    def __init__(self, boot: "Boot") -> None:
+        self.boot = boot
+        self.details = True
+        self._latest = Snapshot("waiting", datetime.now(UTC))
+        self._news_due = float("inf")
+
+    @property
+    def database(self) -> Snapshot:
+        """The latest snapshot, or a stale one where the check itself is stuck or dead."""
+        late = time.monotonic() - self._news_due
+        if late < STALE_GRACE:
+            return self._latest
+        hint = f"The check of the database is stuck: its news is {late:.0f} s overdue. A name server that does not "
+        return self._latest._replace(status="stale", reason="timeout", hint=hint + "answer can hold it up.")
+
+    def publish(
+        self,
+        status: Literal["up", "down", "waiting"],
+        next_news_within: float,
+        fault: "Fault | None" = None,
+        latency_ms: float | None = None,
+    ) -> Snapshot:
+        """Replaces the snapshot. The caller promises to call again within `next_news_within` seconds.
+
+        `attempts` counts the tries of this wait or outage; once up it stays at what it took.
+        """
+        before, now = self._latest, datetime.now(UTC)
+        if before.status == status:
+            since, attempts = before.since, before.attempts + (status != "up")
+        else:
+            since, attempts = now, before.attempts + 1 if status == "up" else 1
+        reason, hint = (fault.reason, fault.hint) if fault else (None, None)
+        self._latest = Snapshot(status, since, now, latency_ms and round(latency_ms, 2), attempts, reason, hint)
+        self._news_due = time.monotonic() + next_news_within
+        return before
+
+    def report(self) -> tuple[int, bytes]:
+        """The status code and the JSON body of `/health`."""
+        database, boot = self.database, self.boot
+        if boot.stopping.is_set():
+            status = "stopping"
+        elif not boot.done:
+            status = "starting"
+        else:
+            status = "ok" if database.status == "up" else "unavailable"
+        body: dict[str, Any] = {"status": status, "database": {"status": database.status}}
+        if self.details:
+            body["database"] = database._asdict()
+            body["stages"] = [
+                {"name": stage.name, "state": stage.state, "seconds": round(stage.seconds, 3), "detail": stage.detail}
+                for stage in boot.stages
+            ]
+        return 200 if status == "ok" else 503, json.dumps(body, default=_timestamp, ensure_ascii=False).encode()
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def probe() -> int:
+    """Prints the service's status and reason in one line; 0 is healthy, 1 anything else, no answer included."""
+    import http.client
+    import signal
+
+    host = os.environ.get("HOST") or "127.0.0.1"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    port = os.environ.get("PORT") or "8000"
+    signal.signal(signal.SIGALRM, _too_late)
+    signal.setitimer(signal.ITIMER_REAL, PROBE_TIMEOUT)
+    try:
+        connection = http.client.HTTPConnection(host, int(port))
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
+        database = body["database"]
+        words = [body["status"], "database " + database["status"], database.get("reason"), database.get("hint")]
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        print(f"no answer: {host}:{port} is not a running service ({type(error).__name__})")
+        return 1
+    print(": ".join(word for word in words if word))
+    return 0 if answer.status == 200 else 1
+
+
+def _too_late(*_: object) -> None:
+    raise TimeoutError
+
+
+if __name__ == "__main__":
+    sys.exit(probe())
