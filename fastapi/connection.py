@@ -1,0 +1,124 @@
+"""One connection to MySQL that no behaviour of the server can hold for longer than a deadline."""
+
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pymysql
+from pymysql.constants import CR
+from pymysql.err import Error, InternalError, OperationalError
+
+from faults import NoGreeting
+from settings import Settings
+
+# What PyMySQL's parser raises on bytes that are not MySQL's.
+GARBAGE = (struct.error, ValueError, IndexError, KeyError, TypeError, AssertionError)
+
+
+class Connection(pymysql.Connection):
+    """A PyMySQL connection that is logged in and has answered `SELECT 1` within `deadline` seconds, or is not made.
+
+    PyMySQL's own timeouts count from one byte to the next, so a server that sends a byte now and then outlives them.
+    Here a second handle on the same socket is kept: shutting that down ends any read or write, TLS included, at once.
+
+    Raises pymysql.Error, whatever went wrong.
+    """
+
+    def __init__(self, settings: Settings, deadline: float, read_timeout: float, autocommit: bool = False) -> None:
+        verified = True if settings.mysql_ssl_ca else None
+        super().__init__(
+            host=settings.mysql_host,
+            port=settings.mysql_port,
+            database=settings.mysql_database,
+            user=settings.mysql_user,
+            password=settings.password,
+            charset="utf8mb4",
+            ssl_ca=str(settings.mysql_ssl_ca) if settings.mysql_ssl_ca else None,
+            ssl_verify_cert=verified,
+            ssl_verify_identity=verified,
+            read_timeout=read_timeout,
+            write_timeout=read_timeout,
+            autocommit=autocommit,
+            defer_connect=True,
+        )
+        began = time.monotonic()
+        address = (settings.mysql_host, settings.mysql_port)
+        try:
+            sock = socket.create_connection(address, deadline)
+        except OSError as error:
+            raise OperationalError(CR.CR_CONN_HOST_ERROR, "no TCP connection") from error
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._handle = sock.dup()
+        try:
+            with self.deadline(deadline - (time.monotonic() - began)):
+                self._log_in(sock)
+                self.latency_ms = self._select_1()
+        except Error:
+            self.close()
+            raise
+
+    def _log_in(self, sock: socket.socket) -> None:
+        try:
+            self.connect(sock)
+        except GARBAGE as error:
+            raise InternalError("not MySQL's protocol") from error
+        except RuntimeError as error:  # PyMySQL's way to say that the package `cryptography` is missing
+            raise OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, "login method not available") from error
+        except OperationalError as error:
+            if error.args[0] == CR.CR_SERVER_LOST and not hasattr(self, "server_version"):
+                raise NoGreeting(*error.args) from error.__context__
+            raise
+
+    def _select_1(self) -> float:
+        began = time.perf_counter()
+        with self.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return (time.perf_counter() - began) * 1000
+
+    def check(self, seconds: float) -> None:
+        """One `SELECT 1`, answered within `seconds`; `latency_ms` says how fast. Raises pymysql.Error."""
+        with self.deadline(seconds):
+            self.latency_ms = self._select_1()
+
+    @contextmanager
+    def deadline(self, seconds: float) -> Iterator[None]:
+        """Ends what the block says to the server after `seconds`, with a pymysql.Error caused by a TimeoutError."""
+        late = threading.Event()
+
+        def cut() -> None:
+            late.set()
+            self.abort()
+
+        timer = threading.Timer(seconds, cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except Error:
+            if not late.is_set():
+                raise
+        finally:
+            timer.cancel()
+        if late.is_set():
+            raise OperationalError(CR.CR_SERVER_LOST, "deadline passed") from TimeoutError()
+
+    def wait_for_close(self, seconds: float) -> None:
+        """Waits, but returns at once when the server closes the connection, or says anything unasked."""
+        poll = select.poll()
+        poll.register(self._handle, select.POLLIN)
+        poll.poll(seconds * 1000)
+
+    def abort(self) -> None:
+        """Ends whatever another thread is doing with this connection."""
+        with suppress(OSError):
+            self._handle.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with suppress(Error):  # PyMySQL's complaint that it is closed already
+            super().close()
+        self._handle.close()
