@@ -1,0 +1,178 @@
+"""The database: engine and sessions for requests, the check that says whether MySQL is usable, and the wait for it.
+
+Importing this module needs valid settings and connects to nothing.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from random import uniform
+
+from pymysql.err import Error
+from sqlalchemy import URL, create_engine
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, sleep_using_event
+
+from boot import Boot, StartError, StopRequested
+from connection import Connection
+from faults import DatabaseUnavailable, Fault, explain, pool_exhausted
+from health import Health
+from settings import Settings, get_settings
+
+PERMANENT_GRACE = 5.0  # seconds that a server may refuse us because it is still being set up
+LOG_EVERY = 5.0  # seconds between two log lines that say the same
+
+log = logging.getLogger(__name__)
+settings = get_settings()
+
+engine = create_engine(
+    URL.create("mysql+pymysql", host=settings.mysql_host, database=settings.mysql_database),
+    creator=lambda: Connection(settings, settings.db_check_timeout, settings.db_read_timeout),
+    pool_size=settings.db_pool_size,
+    max_overflow=settings.db_max_overflow,
+    pool_timeout=settings.db_pool_timeout,
+    pool_recycle=int(settings.db_pool_recycle),
+    pool_pre_ping=True,
+    hide_parameters=True,  # values of a statement do not belong in a log
+)
+SessionLocal = sessionmaker(engine, expire_on_commit=False)
+
+
+class Base(DeclarativeBase):
+    """The parent of every model."""
+
+
+def get_db() -> Iterator[Session]:
+    """A session for one request: `db: Annotated[Session, Depends(get_db)]`.
+
+    Raises DatabaseUnavailable where MySQL or the pool is at fault. A mistake in a statement stays what it is, a 500.
+    """
+    try:
+        with SessionLocal() as session:
+            yield session
+    except (OperationalError, InterfaceError, InternalError) as error:
+        raise DatabaseUnavailable(explain(error.orig or error, settings)) from None
+    except PoolTimeoutError:
+        raise DatabaseUnavailable(pool_exhausted()) from None
+
+
+def check(settings: Settings, seconds: float) -> float:
+    """Usable means: logged in as the app's user and `SELECT 1` answered, all within `seconds`.
+
+    Returns the latency in milliseconds. Raises pymysql.Error.
+    """
+    with closing(Connection(settings, deadline=seconds, read_timeout=seconds)) as connection:
+        return connection.latency_ms
+
+
+def wait_for_db(settings: Settings, health: Health, boot: Boot) -> str:
+    """Waits until the database is usable and returns what it took, in words.
+
+    Raises StartError with 69 after `DB_WAIT_TIMEOUT` seconds, or with 77 when MySQL keeps refusing what only a person
+    can change; StopRequested as soon as the process is to stop.
+    """
+    wait = _Wait(settings, health, boot)
+    retrying = Retrying(
+        retry=retry_if_exception_type(Error),
+        wait=wait.pause,
+        stop=wait.over,
+        before_sleep=wait.tell,
+        sleep=sleep_using_event(boot.stopping),
+    )
+    try:
+        latency_ms = retrying(wait.attempt)
+    except RetryError:
+        raise wait.failure() from None
+    health.publish("up", next_news_within=settings.db_check_timeout, latency_ms=latency_ms)
+    return f"usable after {wait.seconds:.1f} s, attempt {health.database.attempts}"
+
+
+class Backoff:
+    """How many seconds to pause after a fault.
+
+    What cost the server nothing is tried again at once. What reached it backs off exponentially with full jitter, so
+    that a thousand replicas do not trample a server that is coming up.
+    """
+
+    def __init__(self, max_delay: float) -> None:
+        self._max_delay = max_delay
+        self._costly = 0
+
+    def pause(self, fault: Fault) -> float:
+        if fault.cheap:
+            return uniform(0.1, 0.2)
+        self._costly += 1
+        return uniform(0, min(self._max_delay, 0.1 * 2 ** min(self._costly, 20)))
+
+
+class _Wait:
+    """What one wait remembers from try to try."""
+
+    def __init__(self, settings: Settings, health: Health, boot: Boot) -> None:
+        self._settings = settings
+        self._health = health
+        self._boot = boot
+        self._backoff = Backoff(settings.db_wait_max_delay)
+        self._began = time.monotonic()
+        self._refused_since: float | None = None
+        self._told_at = 0.0
+        self._told: Fault | None = None
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    @property
+    def _left(self) -> float:
+        return max(0.0, self._settings.db_wait_timeout - self.seconds)
+
+    def over(self, _: RetryCallState) -> bool:
+        refused = self.seconds - self._refused_since if self._refused_since is not None else 0.0
+        return self._left == 0 or refused >= PERMANENT_GRACE
+
+    def attempt(self) -> float:
+        if self._boot.stopping.is_set():
+            raise StopRequested
+        try:
+            return check(self._settings, max(0.1, min(self._settings.db_check_timeout, self._left)))
+        except Error as error:
+            self.fault = explain(error, self._settings)
+            raise
+
+    def pause(self, state: RetryCallState) -> float:
+        if not self.fault.permanent:
+            self._refused_since = None
+        elif self._refused_since is None:
+            self._refused_since = self.seconds
+        pause = min(self._backoff.pause(self.fault), self._left)
+        self._health.publish("waiting", pause + self._settings.db_check_timeout, self.fault)
+        self._boot.say(f"{self.fault.reason}, attempt {state.attempt_number}, gives up in {self._left:.0f} s")
+        return pause
+
+    def tell(self, state: RetryCallState) -> None:
+        """The first fault at once with its hint; then a line when the reason changes, or every few seconds."""
+        changed = self._told is None or self._told.reason != self.fault.reason
+        if not changed and self.seconds - self._told_at < LOG_EVERY:
+            return
+        self._told, self._told_at = self.fault, self.seconds
+        log.warning(
+            "waiting for MySQL at %s: %s, attempt %d, %.0f s left.%s",
+            self._settings.mysql_address,
+            self.fault.reason,
+            state.attempt_number,
+            self._left,
+            f" {self.fault.hint}" if changed else "",
+        )
+
+    def failure(self) -> StartError:
+        """The end of the wait in one line."""
+        tries = self._health.database.attempts
+        return StartError(
+            f"MySQL at {self._settings.mysql_address} was not usable: {tries} attempts in {self.seconds:.1f} s, "
+            f"last reason {self.fault.reason}. {self.fault.hint}",
+            os.EX_NOPERM if self.fault.permanent else os.EX_UNAVAILABLE,
+        )
