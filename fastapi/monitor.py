@@ -1,0 +1,73 @@
+"""The monitor: one thread and one connection that watch the database for all who ask `/health`."""
+
+import logging
+import threading
+import time
+from contextlib import closing
+
+from pymysql.err import Error
+
+from connection import Connection
+from database import LOG_EVERY, Backoff
+from faults import Fault, explain
+from health import Health
+from settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Monitor(threading.Thread):
+    """Checks every `DB_CHECK_INTERVAL` seconds, and at once when the server closes the idle connection."""
+
+    def __init__(self, settings: Settings, health: Health, stopping: threading.Event) -> None:
+        super().__init__(name="monitor", daemon=True)
+        self._settings = settings
+        self._health = health
+        self._stopping = stopping
+        self._backoff = Backoff(settings.db_wait_max_delay)
+        self._connection: Connection | None = None
+        self._told_at = 0.0
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._watch()
+            except Error as error:
+                self._down(explain(error, self._settings))
+
+    def stop(self) -> None:
+        """Call it after setting `stopping`: wakes the thread, whatever it waits for, and lets it end."""
+        if connection := self._connection:
+            connection.abort()
+        self.join(timeout=0.5)
+
+    def _watch(self) -> None:
+        """Checks over one connection until the server closes it. Raises pymysql.Error when the database is down."""
+        timeout = self._settings.db_check_timeout
+        with closing(Connection(self._settings, timeout, timeout, autocommit=True)) as self._connection:
+            while not self._stopping.is_set():
+                self._up(self._connection.latency_ms)
+                self._connection.wait_for_close(self._settings.db_check_interval)
+                try:
+                    self._connection.check(timeout)
+                except Error as error:
+                    if explain(error, self._settings).reason == "timeout":
+                        raise
+                    return  # closed: this connection only, or the server? A new one tells at once
+
+    def _up(self, latency_ms: float) -> None:
+        self._backoff = Backoff(self._settings.db_wait_max_delay)
+        within = self._settings.db_check_interval + self._settings.db_check_timeout
+        before = self._health.publish("up", within, latency_ms=latency_ms)
+        if before.status == "down":
+            outage = (self._health.database.since - before.since).total_seconds()
+            log.info("database up again after %.1f s and %d attempts", outage, self._health.database.attempts)
+
+    def _down(self, fault: Fault) -> None:
+        pause = self._backoff.pause(fault)
+        before = self._health.publish("down", pause + self._settings.db_check_timeout, fault)
+        news = before.reason != fault.reason and time.monotonic() - self._told_at > LOG_EVERY
+        if before.status == "up" or news:
+            self._told_at = time.monotonic()
+            log.error("database down: %s. %s", fault.reason, fault.hint)
+        self._stopping.wait(pause)
