@@ -1,0 +1,202 @@
+"""Read this first: the stages of the start in order, the app with its health routes, and the launcher.
+
+`python main.py` runs the service and ends with an exit code that a restart policy understands:
+0 stopped by SIGTERM or SIGINT, 69 the database was not usable in time, 70 an unexpected error in a stage,
+77 the database keeps refusing us, 78 wrong or missing settings.
+`uvicorn main:app` works too, but gives these codes up.
+"""
+
+import signal
+import sys
+
+if __name__ == "__main__":  # before the slow imports, so that SIGTERM ends the process with 0 from the first moment on
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from threading import Thread
+from types import FrameType
+
+import uvicorn
+from asgi_correlation_id import CorrelationIdMiddleware
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from boot import Boot, Stage
+from faults import DatabaseUnavailable
+from health import Health
+from logs import configure_logging
+from middleware import AccessLog, is_sane_request_id
+from settings import get_settings
+
+DRAIN_SECONDS = 8  # for requests in flight at a stop; Docker kills after 10
+RETRY = {"Retry-After": "1"}
+
+log = logging.getLogger("main")
+
+
+# The stages, in order. Each returns a line for the log, /health and the page.
+
+
+def read_settings() -> str:
+    settings = get_settings()
+    app.title = settings.app_name
+    health.details = settings.health_details
+    return f"{settings.app_name}, {settings.app_env}, MySQL at {settings.mysql_address}"
+
+
+def set_up_logging() -> str:
+    settings = get_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    return f"{settings.log_level}, {settings.log_format}"
+
+
+def add_middleware() -> str:
+    app.add_middleware(AccessLog)
+    app.add_middleware(CorrelationIdMiddleware, validator=is_sane_request_id)  # added last, so it comes first
+    return "request id, access log"
+
+
+def include_routers() -> str:
+    from api import router  # imports SQLAlchemy, which takes longer than all before: the port is open meanwhile
+
+    app.include_router(router)
+    app.router.default = app.router.not_found
+    return f"{len(router.routes)} routes in {router.prefix}"
+
+
+def connect_database() -> str:
+    from database import wait_for_db
+
+    return wait_for_db(get_settings(), health, boot)
+
+
+def start_monitor() -> str:
+    from monitor import Monitor
+
+    settings = get_settings()
+    monitor = Monitor(settings, health, boot.stopping)
+    monitor.start()
+    boot.at_stop = monitor.stop
+    return f"database check every {settings.db_check_interval:g} s"
+
+
+def become_ready() -> str:
+    return "all stages done"
+
+
+boot = Boot(
+    Stage("settings", read_settings),
+    Stage("logging", set_up_logging),
+    Stage("middleware", add_middleware),
+    # From here on the port is open and a thread goes on: what is slow or has to wait.
+    Stage("routers", include_routers),
+    Stage("database", connect_database),
+    Stage("background tasks", start_monitor),
+    Stage("ready", become_ready),
+)
+health = Health(boot)
+
+
+# The app.
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    Thread(target=finish_boot, name="boot", daemon=True).start()
+    yield
+    boot.stop()
+
+
+def finish_boot() -> None:
+    if not boot.run("routers", "ready"):
+        os.kill(os.getpid(), signal.SIGTERM)  # ends the server in order, whoever launched it
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.head("/health", include_in_schema=False)
+@app.get("/health", tags=["health"], responses={503: {"description": "Not ready; the body says why."}})
+async def read_health() -> Response:
+    """Ready or not, from memory: never slow, never a query. `async`, so that it waits for no thread."""
+    status_code, body = health.report()
+    headers = {"Cache-Control": "no-store"} | (RETRY if status_code == 503 else {})
+    return Response(body, status_code, headers, "application/json")
+
+
+@app.head("/health/live", include_in_schema=False)
+@app.get("/health/live", tags=["health"])
+async def read_liveness() -> Response:
+    """200 as long as the process can answer. It never asks the database: restarting this process cannot heal that."""
+    return Response(b'{"status":"alive"}', 200, {"Cache-Control": "no-store"}, "application/json")
+
+
+@app.exception_handler(DatabaseUnavailable)
+async def answer_unavailable(_: Request, error: DatabaseUnavailable) -> JSONResponse:
+    log.warning("request not served, database: %s", error.fault.reason)
+    why = {"reason": error.fault.reason, "hint": error.fault.hint} if health.details else {}
+    return JSONResponse({"status": "unavailable", **why}, 503, RETRY)
+
+
+async def answer_starting(scope: Scope, receive: Receive, send: Send) -> None:
+    """Until the routers are included, a path nobody knows may be known in a moment: 503, not 404."""
+    await JSONResponse({"status": "starting"}, 503, RETRY)(scope, receive, send)
+
+
+app.router.default = answer_starting
+
+
+# The launcher.
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which tells the stages of a stop at once: a wait for the database ends with it."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        boot.stopping.set()
+        super().handle_exit(sig, frame)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def main() -> int:
+    """Runs the service until it is stopped or cannot go on. Returns the exit code."""
+    configure_logging("INFO", "json" if os.environ.get("LOG_FORMAT") == "json" else "text")
+    if not boot.run("settings", "middleware"):
+        return boot.exit_code
+    settings = get_settings()
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        log.critical(
+            "cannot listen on HOST=%s PORT=%d: %s. Is another program using that port, or is that not an "
+            "address of this machine? Exit code %d.",
+            settings.host,
+            settings.port,
+            error.strerror,
+            os.EX_CONFIG,
+        )
+        return os.EX_CONFIG
+    log.info("answering on http://%s:%d (/health, /docs)", settings.host, settings.port)
+    server = Server(
+        uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=DRAIN_SECONDS)
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)  # uvicorn raises the signal again at its end; here that is harmless
+    server.run(sockets=[listener])
+    log.info("stopped, exit code %d", boot.exit_code)
+    return boot.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+boot.run("settings", "middleware")  # imported, by `uvicorn main:app`
