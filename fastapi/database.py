@@ -7,16 +7,16 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import closing
-from random import uniform
+from contextlib import closing, suppress
 
 from pymysql.err import Error
 from sqlalchemy import URL, create_engine
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, sleep_using_event
 
+from backoff import Backoff
 from boot import Boot, StartError, StopRequested
 from connection import Connection
 from faults import DatabaseUnavailable, Fault, explain, pool_exhausted
@@ -51,13 +51,16 @@ def get_db() -> Iterator[Session]:
 
     Raises DatabaseUnavailable where MySQL or the pool is at fault. A mistake in a statement stays what it is, a 500.
     """
+    session = SessionLocal()
     try:
-        with SessionLocal() as session:
-            yield session
+        yield session
     except (OperationalError, InterfaceError, InternalError) as error:
         raise DatabaseUnavailable(explain(error.orig or error, settings)) from None
     except PoolTimeoutError:
         raise DatabaseUnavailable(pool_exhausted()) from None
+    finally:
+        with suppress(DBAPIError):  # the answer may be sent already; what was not committed is lost in any case
+            session.close()
 
 
 def check(settings: Settings, seconds: float) -> float:
@@ -91,24 +94,6 @@ def wait_for_db(settings: Settings, health: Health, boot: Boot) -> str:
     return f"usable after {wait.seconds:.1f} s, attempt {health.database.attempts}"
 
 
-class Backoff:
-    """How many seconds to pause after a fault.
-
-    What cost the server nothing is tried again at once. What reached it backs off exponentially with full jitter, so
-    that a thousand replicas do not trample a server that is coming up.
-    """
-
-    def __init__(self, max_delay: float) -> None:
-        self._max_delay = max_delay
-        self._costly = 0
-
-    def pause(self, fault: Fault) -> float:
-        if fault.cheap:
-            return uniform(0.1, 0.2)
-        self._costly += 1
-        return uniform(0, min(self._max_delay, 0.1 * 2 ** min(self._costly, 20)))
-
-
 class _Wait:
     """What one wait remembers from try to try."""
 
@@ -128,11 +113,13 @@ class _Wait:
 
     @property
     def _left(self) -> float:
-        return max(0.0, self._settings.db_wait_timeout - self.seconds)
+        end = self._settings.db_wait_timeout
+        if self._refused_since is not None:
+            end = min(end, self._refused_since + PERMANENT_GRACE)
+        return max(0.0, end - self.seconds)
 
     def over(self, _: RetryCallState) -> bool:
-        refused = self.seconds - self._refused_since if self._refused_since is not None else 0.0
-        return self._left == 0 or refused >= PERMANENT_GRACE
+        return self._left == 0
 
     def attempt(self) -> float:
         if self._boot.stopping.is_set():

@@ -7,11 +7,13 @@ from contextlib import closing
 
 from pymysql.err import Error
 
+from backoff import short_pause
 from connection import Connection
-from database import LOG_EVERY, Backoff
 from faults import Fault, explain
 from health import Health
 from settings import Settings
+
+LOG_EVERY = 5.0  # seconds between two log lines of one outage, however often its reason changes
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,6 @@ class Monitor(threading.Thread):
         self._settings = settings
         self._health = health
         self._stopping = stopping
-        self._backoff = Backoff(settings.db_wait_max_delay)
         self._connection: Connection | None = None
         self._told_at = 0.0
 
@@ -56,7 +57,6 @@ class Monitor(threading.Thread):
                     return  # closed: this connection only, or the server? A new one tells at once
 
     def _up(self, latency_ms: float) -> None:
-        self._backoff = Backoff(self._settings.db_wait_max_delay)
         within = self._settings.db_check_interval + self._settings.db_check_timeout
         before = self._health.publish("up", within, latency_ms=latency_ms)
         if before.status == "down":
@@ -64,7 +64,7 @@ class Monitor(threading.Thread):
             log.info("database up again after %.1f s and %d attempts", outage, self._health.database.attempts)
 
     def _down(self, fault: Fault) -> None:
-        pause = self._backoff.pause(fault)
+        pause = short_pause() if fault.cheap else self._settings.db_check_interval
         before = self._health.publish("down", pause + self._settings.db_check_timeout, fault)
         news = before.reason != fault.reason and time.monotonic() - self._told_at > LOG_EVERY
         if before.status == "up" or news:

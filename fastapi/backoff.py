@@ -1,0 +1,28 @@
+"""Pauses between tries: short where a try costs the server nothing, growing and random where it does."""
+
+from random import uniform
+
+from faults import Fault
+
+
+def short_pause() -> float:
+    """Seconds until the next try after one that cost the server nothing."""
+    return uniform(0.1, 0.2)
+
+
+class Backoff:
+    """The pauses of the wait: short after what cost the server nothing.
+
+    What reached it backs off exponentially with full jitter, so that a thousand replicas do not trample a server that
+    is coming up.
+    """
+
+    def __init__(self, max_delay: float) -> None:
+        self._max_delay = max_delay
+        self._costly = 0
+
+    def pause(self, fault: Fault) -> float:
+        if fault.cheap:
+            return short_pause()
+        self._costly += 1
+        return uniform(0, min(self._max_delay, 0.1 * 2 ** min(self._costly, 20)))
