@@ -198,5 +198,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    logging.shutdown()
+    os._exit(exit_code)  # not sys.exit: that waits for threads, and one may be stuck in a frozen database
 boot.run("settings", "middleware")  # imported, by `uvicorn main:app`
