@@ -1,0 +1,109 @@
+"""One connection: any password works, nothing can hold it past its deadline, every error is a pymysql.Error."""
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pymysql
+import pytest
+from proxy import REASONS, Proxy
+from pydantic import SecretStr
+from server import DatabaseServer
+
+from connection import Connection
+from faults import explain
+from settings import Settings
+
+
+def settings_for(server: DatabaseServer, **changes: object) -> Settings:
+    values = {"mysql_host": "127.0.0.1", "mysql_port": server.port, "mysql_database": "app", "mysql_user": "app"}
+    return Settings.model_validate({**values, "mysql_password": server.password, **changes})
+
+
+@pytest.mark.parametrize(
+    "password", ["p@ss:/?#%", "' \" ` \\", "with spaces ", "비밀번호", "密码🔑", "${x}", "", "x" * 200]
+)
+def test_any_password_works(server: DatabaseServer, password: str) -> None:
+    """The password reaches MySQL as it is, whatever characters it has."""
+    server.set_password(password)
+    settings = settings_for(server, mysql_password=SecretStr(password))
+
+    with closing(Connection(settings, deadline=5, read_timeout=5)) as connection:
+        assert connection.latency_ms > 0
+
+
+@pytest.mark.parametrize(("fault", "reason"), REASONS.items())
+def test_no_fault_holds_a_login(server: DatabaseServer, proxy: Proxy, fault: str, reason: str) -> None:
+    """A login ends at its deadline at the latest, with the right reason, and leaves no connection open."""
+    proxy.break_with(fault)
+    settings = settings_for(server, mysql_port=proxy.port)
+
+    with pytest.raises(pymysql.Error) as caught:
+        Connection(settings, deadline=0.5, read_timeout=60)
+
+    assert explain(caught.value, settings).reason == reason
+
+
+def test_no_fault_holds_a_check(server: DatabaseServer, proxy: Proxy) -> None:
+    """A check on an open connection ends at its deadline, although the read timeout is far away."""
+    settings = settings_for(server, mysql_port=proxy.port)
+
+    with closing(Connection(settings, deadline=5, read_timeout=60)) as connection:
+        server.freeze()
+        with pytest.raises(pymysql.Error) as caught:
+            connection.check(0.3)
+
+    assert explain(caught.value, settings).reason == "timeout"
+
+
+def test_what_costs_the_server_nothing_is_cheap(server: DatabaseServer, proxy: Proxy) -> None:
+    """A refusal, and a close before any greeting, may be tried again at once; a login that was refused may not."""
+    settings = settings_for(server, mysql_port=proxy.port)
+    cheap = {}
+
+    for fault in ("refuse", "close", "reset", "silent"):
+        proxy.break_with(fault)
+        with pytest.raises(pymysql.Error) as caught:
+            Connection(settings, deadline=0.3, read_timeout=1)
+        cheap[fault] = explain(caught.value, settings).cheap
+        proxy.heal()
+
+    assert cheap == {"refuse": True, "close": True, "reset": True, "silent": False}
+
+
+def test_a_close_wakes_the_waiting(server: DatabaseServer) -> None:
+    """Waiting on an idle connection ends when the server closes it, long before the time is over."""
+    with closing(Connection(settings_for(server), deadline=5, read_timeout=5)) as connection:
+        began = time.monotonic()
+        server.sql(*(f"KILL {number}" for number in server.connections()))
+        connection.wait_for_close(60)
+
+    assert time.monotonic() - began < 30
+
+
+def test_garbage_that_looks_like_a_packet(
+    server: DatabaseServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that pass for a packet header but hold nonsense are `not_mysql`, not an exception of the parser."""
+    monkeypatch.setattr("proxy.GARBAGE", b"\x02\x00\x00\x00\x0a\x35")
+    proxy.break_with("http")
+    settings = settings_for(server, mysql_port=proxy.port)
+
+    with pytest.raises(pymysql.Error) as caught:
+        Connection(settings, deadline=2, read_timeout=2)
+
+    assert explain(caught.value, settings).reason == "not_mysql"
+
+
+def test_a_hint_holds_no_secret(server: DatabaseServer, tmp_path: Path) -> None:
+    """An explained error names host and user, and neither the password nor the driver's text."""
+    settings = settings_for(server, mysql_password=SecretStr("wr0ng-one"))
+
+    with pytest.raises(pymysql.Error) as caught:
+        Connection(settings, deadline=5, read_timeout=5)
+    fault = explain(caught.value, settings)
+
+    assert fault.permanent
+    assert "user app" in fault.hint
+    assert "wr0ng-one" not in repr(caught.value) + fault.hint
+    assert "Access denied" not in fault.hint

@@ -1,0 +1,298 @@
+"""Every way in which the server itself can fail or refuse: named truthfully, and healed without a restart."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pymysql
+import pytest
+from proxy import Proxy
+from server import DatabaseServer
+from service import Service, Start
+
+
+def kill_connections(server: DatabaseServer) -> None:
+    """Ends the app's connections, so that it has to log in again and meets what was changed."""
+    for number in server.connections():
+        server.sql(f"KILL {number}")
+
+
+def change_password(server: DatabaseServer) -> None:
+    server.set_password("another")
+
+
+def revoke(server: DatabaseServer) -> None:
+    server.sql("REVOKE ALL ON app.* FROM app@'%'")
+
+
+def move_account(server: DatabaseServer) -> None:
+    server.sql("DROP USER IF EXISTS root@127.0.0.1", "RENAME USER app@'%' TO app@'10.9.9.9'", "FLUSH PRIVILEGES")
+
+
+def limit_account(server: DatabaseServer) -> None:
+    server.sql("ALTER USER app@'%' WITH MAX_CONNECTIONS_PER_HOUR 1")
+    with suppress(pymysql.OperationalError):
+        pymysql.connect(host="127.0.0.1", port=server.port, user="app", password=server.password).close()
+
+
+REFUSALS: dict[str, Callable[[DatabaseServer], None]] = {
+    "access_denied": change_password,
+    "database_denied": revoke,
+    "host_not_allowed": move_account,
+}
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_a_refusal_at_boot_ends_with_77(start: Start, server: DatabaseServer, reason: str) -> None:
+    """What only a person can change is tried for five seconds, then the process says what to do and exits with 77."""
+    REFUSALS[reason](server)
+
+    service = start()
+    waiting = service.wait_for_reason(reason)
+    code = service.exit_code()
+
+    assert waiting["database"]["status"] == "waiting"
+    assert code == 77
+    assert f"last reason {reason}" in service.log
+    assert service.log.rstrip().endswith("stopped, exit code 77")
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_a_refusal_after_boot_is_reported_and_healed(start: Start, server: DatabaseServer, reason: str) -> None:
+    """When the server begins to refuse, /health says so; when it stops refusing, the service is ready again."""
+    service = start()
+    service.wait_until_ok()
+
+    REFUSALS[reason](server)
+    kill_connections(server)
+    down = service.wait_for_reason(reason)
+    server.restore()
+    service.wait_until_ok()
+
+    assert (down["status"], down["database"]["status"]) == ("unavailable", "down")
+    assert service.terminate() == 0
+
+
+def test_a_password_that_becomes_right_in_time(start: Start, server: DatabaseServer) -> None:
+    """A server that is still being set up may refuse for a few seconds: the service waits and gets ready."""
+    change_password(server)
+
+    service = start()
+    service.wait_for_reason("access_denied")
+    server.set_password(server.password)
+    service.wait_until_ok()
+
+    assert service.terminate() == 0
+
+
+@pytest.mark.parametrize("name", ["missing", "없는_데이터베이스"])
+def test_a_database_that_does_not_exist(start: Start, server: DatabaseServer, name: str) -> None:
+    """It shows as 1044 to an ordinary user and as 1049 to a mighty one, and is `database_denied` to both."""
+    if name == "missing":
+        server.sql("GRANT ALL ON *.* TO app@'%'")
+
+    service = start(MYSQL_DATABASE=name)
+    waiting = service.wait_for_reason("database_denied")
+
+    assert name in waiting["database"]["hint"]
+    assert service.exit_code() == 77
+
+
+def hold_connections(server: DatabaseServer, until: Callable[[], bool]) -> list[pymysql.Connection]:
+    held = []
+    while not until():
+        held.append(pymysql.connect(unix_socket=str(server.socket), user="root"))
+    return held
+
+
+def is_full(server: DatabaseServer) -> bool:
+    try:
+        pymysql.connect(host="127.0.0.1", port=server.port, user="app", password=server.password).close()
+    except pymysql.OperationalError as error:
+        return bool(error.args[0] == 1040)
+    return False
+
+
+def test_too_many_connections(start: Start, server: DatabaseServer) -> None:
+    """A full server is named at boot and after it, and the service is ready when there is room."""
+    server.sql("SET GLOBAL max_connections = 10")
+    held = hold_connections(server, until=lambda: is_full(server))
+    service = start()
+
+    service.wait_for_reason("too_many_connections")
+    held.pop().close()
+    service.wait_until_ok()
+    held += hold_connections(server, until=lambda: is_full(server))
+    held[0].query(f"KILL {server_side(service, held[0])}")
+    held.append(pymysql.connect(unix_socket=str(server.socket), user="root"))
+    down = service.wait_for_reason("too_many_connections")
+    for connection in held:
+        connection.close()
+    service.wait_until_ok()
+
+    assert down["database"]["status"] == "down"
+    assert service.terminate() == 0
+
+
+def server_side(service: Service, root: pymysql.Connection) -> int:
+    """The server's number of the service's own connection."""
+    with root.cursor() as cursor:
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE user = 'app'")
+        row = cursor.fetchone()
+    assert row, service.log
+    return int(row[0])
+
+
+def test_a_user_over_its_own_limit(start: Start, server: DatabaseServer) -> None:
+    """An account with a limit of its own is `too_many_connections`, too, at boot and after it."""
+    limit_account(server)
+    service = start()
+
+    service.wait_for_reason("too_many_connections")
+    server.sql("ALTER USER app@'%' WITH MAX_CONNECTIONS_PER_HOUR 0")
+    service.wait_until_ok()
+    limit_account(server)
+    kill_connections(server)
+    down = service.wait_for_reason("too_many_connections")
+    server.restore()
+    service.wait_until_ok()
+
+    assert down["status"] == "unavailable"
+    assert service.terminate() == 0
+
+
+def test_a_frozen_server_at_boot(start: Start, server: DatabaseServer) -> None:
+    """A server stopped in its tracks is a timeout at boot, and the service is ready when it goes on."""
+    server.freeze()
+    service = start()
+
+    waiting = service.wait_for_reason("timeout")
+    server.thaw()
+    service.wait_until_ok()
+
+    assert waiting["status"] == "starting"
+    assert service.terminate() == 0
+
+
+def test_a_frozen_server_after_boot(start: Start, server: DatabaseServer) -> None:
+    """A server that freezes while serving is reported within interval and deadline, and again as up when it goes on."""
+    service = start(DB_READ_TIMEOUT=3)
+    service.wait_until_ok()
+    assert service.ask("/api/test").status == 200
+
+    server.freeze()
+    down = service.wait_for_reason("timeout", seconds=8)
+    request = service.ask("/api/test")
+    server.thaw()
+    service.wait_until_ok()
+
+    assert down["database"]["status"] == "down"
+    assert (request.status, request.json["reason"]) == (503, "timeout")
+    assert service.ask("/api/test").status == 200
+    assert service.terminate() == 0
+
+
+@pytest.mark.parametrize("end", [DatabaseServer.stop, DatabaseServer.kill], ids=["stopped", "killed"])
+def test_a_server_that_ends_and_starts_again(
+    start: Start, server: DatabaseServer, end: Callable[[DatabaseServer], None]
+) -> None:
+    """A server that is gone is reported in one log line, requests get 503, and all works again when it is back."""
+    service = start()
+    service.wait_until_ok()
+    assert service.ask("/api/test").status == 200
+
+    end(server)
+    down = service.wait_for_reason("connection_refused")
+    request = service.ask("/api/test")
+    server.start()
+    service.wait_until_ok()
+
+    assert down["status"] == "unavailable"
+    assert request.status == 503
+    assert service.ask("/api/test").status == 200
+    assert service.log.count("database down") == service.log.count("database up again") == 1
+    assert service.terminate() == 0
+
+
+def test_a_server_that_comes_up_after_five_seconds(start: Start, server: DatabaseServer) -> None:
+    """The service waits for a server that starts late, and says how long it took."""
+    server.stop()
+    service = start()
+
+    service.wait_for(lambda body: body["stages"][4]["seconds"] > 6)
+    server.start()
+    ready = service.wait_until_ok()
+
+    assert ready["database"]["attempts"] > 20
+    assert "database: done, usable after " in service.log
+    assert service.log.count("waiting for MySQL") in (2, 3)
+    assert service.terminate() == 0
+
+
+def test_a_name_that_does_not_resolve(start: Start) -> None:
+    """A host name that nobody knows is `dns_failed`, at once, and ends with 69."""
+    service = start(MYSQL_HOST="nobody.invalid", DB_WAIT_TIMEOUT=2)
+
+    waiting = service.wait_for_reason("dns_failed")
+
+    assert "nobody.invalid" in waiting["database"]["hint"]
+    assert service.exit_code() == 69
+
+
+def test_a_connection_killed_by_the_server(start: Start, server: DatabaseServer) -> None:
+    """Losing one connection is not an outage: the service opens another at once and stays up."""
+    service = start()
+    service.wait_until_ok()
+    assert service.ask("/api/test").status == 200
+    before = set(server.connections())
+
+    kill_connections(server)
+    service.wait_for(lambda body: bool(server.connections()) and not before & set(server.connections()))
+
+    assert service.health()["status"] == "ok"
+    assert service.ask("/api/test").status == 200
+    assert "database down" not in service.log
+
+
+def test_wait_timeout_passed(start: Start, server: DatabaseServer) -> None:
+    """Connections that the server closes for idleness are replaced unnoticed, the monitor's and the pool's."""
+    server.sql("SET GLOBAL wait_timeout = 1")
+    service = start(DB_CHECK_INTERVAL=30)
+    service.wait_until_ok()
+    assert service.ask("/api/test").status == 200
+    before = set(server.connections())
+
+    service.wait_for(lambda _: not before & set(server.connections()))
+
+    assert service.ask("/api/test").status == 200
+    assert service.health()["status"] == "ok"
+    assert "database down" not in service.log
+
+
+def test_verified_tls(start: Start, server: DatabaseServer) -> None:
+    """With MYSQL_SSL_CA the server's certificate is verified, and a right one is accepted."""
+    service = start(MYSQL_SSL_CA=server.ca)
+
+    service.wait_until_ok()
+
+    assert service.ask("/api/test").status == 200
+
+
+def test_a_certificate_of_another_ca(start: Start, server: DatabaseServer, other_ca: Path) -> None:
+    """A certificate that MYSQL_SSL_CA did not sign is `tls_failed` and ends with 77."""
+    service = start(MYSQL_SSL_CA=other_ca)
+
+    waiting = service.wait_for_reason("tls_failed")
+
+    assert "MYSQL_SSL_CA" in waiting["database"]["hint"]
+    assert service.exit_code() == 77
+
+
+def test_a_wrong_port_that_is_another_program(start: Start, proxy: Proxy) -> None:
+    """A port that speaks HTTP is `not_mysql`, which waiting may heal, so it ends with 69."""
+    proxy.break_with("http")
+
+    service = start(MYSQL_PORT=proxy.port, DB_WAIT_TIMEOUT=2)
+
+    assert service.exit_code() == 69
+    assert "last reason not_mysql" in service.log

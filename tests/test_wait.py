@@ -1,0 +1,48 @@
+"""The pauses of the wait are chosen so that the service is ready a moment after the database, and tramples nobody."""
+
+from statistics import mean
+
+import pytest
+
+from backoff import Backoff
+from faults import Fault
+
+CHEAP = Fault("connection_refused", "", cheap=True)
+COSTLY = Fault("timeout", "")
+
+
+@pytest.mark.parametrize("attempts_before", [0, 30, 300])
+def test_what_costs_nothing_is_tried_again_at_once(attempts_before: int) -> None:
+    """After 30 seconds of refusals the next try comes as soon as after the first: within 0.2 s."""
+    backoff = Backoff(max_delay=1)
+    for _ in range(attempts_before):
+        backoff.pause(CHEAP)
+
+    pauses = [backoff.pause(CHEAP) for _ in range(200)]
+
+    assert min(pauses) >= 0.1
+    assert max(pauses) <= 0.2
+
+
+def test_what_reached_the_server_backs_off() -> None:
+    """The pauses grow exponentially, are spread over their whole range, and never exceed DB_WAIT_MAX_DELAY."""
+    rounds = []
+    for _ in range(300):
+        backoff = Backoff(max_delay=1)
+        rounds.append([backoff.pause(COSTLY) for _ in range(30)])
+
+    averages = [mean(column) for column in zip(*rounds, strict=True)]
+
+    assert averages[0] < averages[1] < averages[2] < averages[3]
+    assert 0.4 < averages[-1] < 0.6
+    assert max(max(row) for row in rounds) <= 1
+    assert min(row[-1] for row in rounds) < 0.1
+
+
+def test_a_long_outage_does_not_overflow() -> None:
+    """Thousands of attempts leave the pause where its limit is."""
+    backoff = Backoff(max_delay=3)
+
+    pauses = [backoff.pause(COSTLY) for _ in range(5000)]
+
+    assert max(pauses) <= 3
