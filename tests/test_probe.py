@@ -1,0 +1,68 @@
+"""`python health.py`, the command of HEALTHCHECK: one line and an exit code, quickly, with the standard library."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from ports import free_port
+from proxy import Proxy
+from service import Start
+
+HEALTH = Path(__file__).parent.parent / "fastapi" / "health.py"
+
+
+def probe(port: int, **environment: str) -> tuple[int, str]:
+    """The exit code and the output, from an interpreter that sees no installed package."""
+    command = [sys.executable, "-S", "-E", str(HEALTH)]
+    done = subprocess.run(command, env={"PORT": str(port), **environment}, capture_output=True, text=True, timeout=30)
+    assert not done.stderr
+    return done.returncode, done.stdout
+
+
+def test_healthy(start: Start) -> None:
+    """A ready service is 0 and `ok`."""
+    service = start()
+    service.wait_until_ok()
+
+    assert probe(service.port) == (0, "ok: database up\n")
+
+
+def test_unhealthy(start: Start, proxy: Proxy) -> None:
+    """A service without its database is 1, with the reason and the hint in the same line."""
+    proxy.break_with("refuse")
+    service = start(MYSQL_PORT=proxy.port)
+    service.wait_for_reason("connection_refused")
+
+    code, output = probe(service.port, HOST="0.0.0.0")
+
+    assert code == 1
+    assert output.startswith("starting: database waiting: connection_refused: MySQL is not accepting connections")
+    assert output.count("\n") == 1
+
+
+def test_without_details(start: Start, proxy: Proxy) -> None:
+    """Where the service hides details, the probe has none to show."""
+    proxy.break_with("refuse")
+    service = start(MYSQL_PORT=proxy.port, HEALTH_DETAILS="false")
+    service.wait_for(lambda body: body["database"]["status"] == "waiting")
+
+    assert probe(service.port) == (1, "starting: database waiting\n")
+
+
+def test_nothing_there() -> None:
+    """A closed port is 1, and says so."""
+    port = free_port()
+
+    code, output = probe(port)
+
+    assert (code, output) == (1, f"no answer: 127.0.0.1:{port} is not a running service (ConnectionRefusedError)\n")
+
+
+def test_something_silent() -> None:
+    """A port that never answers does not hold the probe: it gives up by itself."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        code, output = probe(silent.getsockname()[1])
+
+    assert code == 1
+    assert "TimeoutError" in output
