@@ -1,0 +1,63 @@
+"""/api/ and the documentation, and what requests get while the database or the pool fails."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from server import DatabaseServer
+from service import Changed, Start
+
+
+def test_the_routes(start: Start) -> None:
+    """/api/ answers by itself, /api/test after a real round trip, and the documentation is there."""
+    service = start()
+    service.wait_until_ok()
+
+    root, test, docs = (service.ask(path) for path in ("/api/", "/api/test", "/openapi.json"))
+
+    assert (root.status, root.json) == (200, {"status": "ok", "message": "FastAPI is running"})
+    assert (test.status, test.json["status"], test.json["message"]) == (200, "ok", "API test endpoint")
+    assert test.json["database_time"]
+    assert {"/health", "/health/live", "/api/", "/api/test"} <= docs.json["paths"].keys()
+    assert {service.ask(path).status for path in ("/docs", "/redoc")} == {200}
+
+
+def test_an_exhausted_pool_is_a_503(start: Start, server: DatabaseServer) -> None:
+    """A request that gets no connection in DB_POOL_TIMEOUT is told to come again, with the reason."""
+    service = start(DB_POOL_SIZE=1, DB_MAX_OVERFLOW=0, DB_POOL_TIMEOUT=0.5, DB_READ_TIMEOUT=3)
+    service.wait_until_ok()
+    server.freeze()
+
+    with ThreadPoolExecutor() as pool:
+        requests = [pool.submit(service.ask, "/api/test") for _ in range(3)]
+        answers = [request.result() for request in requests]
+        server.thaw()
+
+    assert {answer.status for answer in answers} == {503}
+    assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
+    assert sorted(answer.json["reason"] for answer in answers) == ["pool_exhausted", "pool_exhausted", "timeout"]
+
+
+BROKEN = """
+@router.get("/broken")
+def broken(db: Annotated[Session, Depends(get_db)]) -> None:
+    db.execute(text("SELECT * FROM no_such_table WHERE name = :name"), {"name": "confi" + "dential"})
+"""
+
+
+@pytest.fixture
+def with_a_mistake(changed: Changed) -> Path:
+    return changed("api.py", '@router.get("/test"', BROKEN + '\n\n@router.get("/test"')
+
+
+def test_a_mistake_in_a_statement_stays_a_500(start: Start, with_a_mistake: Path) -> None:
+    """A statement that is wrong is not an outage: 500 without details, and no value of the statement in the log."""
+    service = start(folder=with_a_mistake, may_trace=True)
+    service.wait_until_ok()
+
+    answer = service.ask("/api/broken")
+
+    assert (answer.status, answer.text) == (500, "Internal Server Error")
+    service.wait_for_log("no_such_table")
+    assert "confidential" not in service.log
+    assert service.ask("/health").status == 200

@@ -1,0 +1,136 @@
+"""The log: one line where a line helps, in one format, with request ids, and without noise."""
+
+import json
+import re
+
+import pytest
+from ports import free_port
+from proxy import Proxy
+from service import Service, Start
+
+
+def test_every_line_is_json_on_demand(start: Start) -> None:
+    """With LOG_FORMAT=json each line, uvicorn's included, is an object with the same fields."""
+    service = start(LOG_FORMAT="json")
+    service.wait_until_ok()
+    service.ask("/api/test", headers={"X-Request-ID": "my-request.1"})
+    service.terminate()
+
+    lines = [json.loads(line) for line in service.log.splitlines()]
+
+    assert all({"timestamp", "level", "logger", "message", "request_id"} <= line.keys() for line in lines)
+    assert "uvicorn.error" in {line["logger"] for line in lines}
+    access = next(line for line in lines if line.get("path") == "/api/test")
+    assert (access["method"], access["path"], access["status"]) == ("GET", "/api/test", 200)
+    assert (access["request_id"], access["duration_ms"] > 0) == ("my-request.1", True)
+
+
+def test_mistakes_in_settings_are_json_too(start: Start) -> None:
+    """Even the first message, before the settings are known, keeps to LOG_FORMAT."""
+    service = start(LOG_FORMAT="json", MYSQL_HOST=None)
+    service.exit_code()
+
+    lines = [json.loads(line) for line in service.log.splitlines()]
+
+    assert "MYSQL_HOST is missing" in lines[0]["message"]
+
+
+def test_every_line_has_one_form(start: Start) -> None:
+    """As text, each line has a UTC time, a level, a logger and a request id or a dash."""
+    service = start()
+    service.wait_until_ok()
+    service.ask("/api/")
+    service.terminate()
+
+    form = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INFO|WARNING|ERROR|CRITICAL) +[\w.]+ \[[\w-]+\] \S")
+
+    assert [line for line in service.log.splitlines() if not form.match(line)] == []
+
+
+def test_probes_that_succeed_are_not_logged(start: Start, proxy: Proxy) -> None:
+    """Probes come every few seconds for ever: only those that fail are worth a line."""
+    service = start(MYSQL_PORT=proxy.port)
+    service.wait_until_ok()
+    before = len(service.log)
+
+    service.ask("/health")
+    service.ask("/health/live")
+    service.ask("/api/")
+    service.wait_for_log("GET /api/ 200")
+    quiet = service.log[before:]
+    proxy.break_with("refuse")
+    service.wait_for(lambda body: body["status"] == "unavailable")
+
+    assert "/health" not in quiet
+    assert "GET /api/ 200" in quiet
+    service.wait_for_log("GET /health 503")
+
+
+@pytest.mark.parametrize("sent", ["abc-123", "A.b_c-9", "f" * 64])
+def test_a_sane_request_id_is_kept(start: Start, sent: str) -> None:
+    """A client's request id is returned and stands in the log line of its request."""
+    service = start()
+    service.wait_until_ok()
+
+    answer = service.ask("/api/test", headers={"X-Request-ID": sent})
+
+    assert answer.headers.get_all("X-Request-ID") == [sent]
+    service.wait_for_log(f"[{sent}] GET /api/test 200")
+
+
+@pytest.mark.parametrize("sent", [None, "", "f" * 65, "a b", "x;y", "\t[fake] line"])
+def test_another_request_id_is_replaced(start: Start, sent: str | None) -> None:
+    """What is missing, too long or could forge a log line is replaced by an id of our own."""
+    service = start()
+    service.wait_until_ok()
+
+    answer = service.ask("/api/", headers={} if sent is None else {"X-Request-ID": sent})
+
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-ID"])
+    service.wait_for_log(f"[{answer.headers['X-Request-ID']}] GET /api/ 200")
+
+
+def test_a_path_cannot_forge_a_line_nor_a_query_leak(start: Start) -> None:
+    """The path is logged as it was sent, the query, which may hold a token, not at all."""
+    service = start()
+    service.wait_until_ok()
+
+    service.ask("/api/%0aFORGED?token=hidden")
+
+    service.wait_for_log("GET /api/%0aFORGED 404")
+    assert "hidden" not in service.log
+    assert "\nFORGED" not in service.log
+
+
+def wait_lines(service: Service) -> list[str]:
+    return [line for line in service.log.splitlines() if "waiting for MySQL" in line]
+
+
+def test_the_wait_is_told_without_noise(start: Start) -> None:
+    """The first failure at once with its hint, then a line every five seconds, at last a summary."""
+    service = start(MYSQL_PORT=free_port(), DB_WAIT_TIMEOUT=7)
+
+    service.exit_code()
+
+    assert len(wait_lines(service)) == 2
+    assert "connection_refused, attempt 1, 7 s left. MySQL is not accepting connections" in wait_lines(service)[0]
+    assert wait_lines(service)[1].endswith(" left.")
+    summary = re.search(
+        r"database: failed, .*: (\d+) attempts in (\d+\.\d) s, last reason connection_refused\.", service.log
+    )
+    assert summary
+    assert 30 <= int(summary[1]) <= 80
+
+
+def test_a_change_of_reason_is_told_at_once(start: Start, proxy: Proxy) -> None:
+    """When the reason changes while waiting, that is a line of its own, with its hint."""
+    proxy.break_with("refuse")
+    service = start(MYSQL_PORT=proxy.port)
+    service.wait_for_reason("connection_refused")
+
+    proxy.fault = "http"
+    proxy.heal()
+    proxy.fault = "http"
+    service.wait_for_reason("not_mysql")
+
+    assert "does not speak MySQL's protocol" in wait_lines(service)[-1]

@@ -1,0 +1,186 @@
+"""Settings: from the environment and .env, typed, with every mistake reported at once."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import settings
+from boot import StartError
+from settings import Settings
+
+REQUIRED = {"MYSQL_HOST": "mysql", "MYSQL_DATABASE": "app", "MYSQL_USER": "app", "MYSQL_PASSWORD": "s3cret"}
+
+
+@pytest.fixture(autouse=True)
+def env(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """An environment with the required variables alone, and no .env."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(settings, "ENV_FILE", tmp_path / ".env")
+    return monkeypatch
+
+
+@pytest.fixture
+def dotenv(env: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The .env file; the environment holds nothing of its own."""
+    for name in REQUIRED:
+        env.delenv(name)
+    return tmp_path / ".env"
+
+
+def read() -> Settings:
+    settings.get_settings.cache_clear()
+    return settings.get_settings()
+
+
+def mistakes() -> str:
+    with pytest.raises(StartError) as caught:
+        read()
+    assert caught.value.exit_code == 78
+    return str(caught.value)
+
+
+def test_defaults() -> None:
+    """What is not set has the documented default."""
+    read_settings = read()
+
+    assert read_settings.mysql_port == 3306
+    assert read_settings.db_wait_timeout == 60
+    assert read_settings.port == 8000
+    assert read_settings.health_details is True
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("MYSQL_HOST", None, "MYSQL_HOST is missing. Example: MYSQL_HOST=mysql"),
+        ("MYSQL_HOST", "", "MYSQL_HOST is missing"),
+        ("MYSQL_DATABASE", "  ", "MYSQL_DATABASE should have at least 1 character"),
+        ("MYSQL_PASSWORD", None, "MYSQL_PASSWORD is missing"),
+        ("MYSQL_PORT", "33o6", "MYSQL_PORT should be a valid integer"),
+        ("MYSQL_PORT", "70000", "MYSQL_PORT should be less than or equal to 65535. Example: MYSQL_PORT=3306"),
+        ("DB_CHECK_TIMEOUT", "-1", "DB_CHECK_TIMEOUT should be greater than 0"),
+        ("DB_CHECK_TIMEOUT", "inf", "DB_CHECK_TIMEOUT should be a finite number"),
+        ("DB_POOL_SIZE", "0", "DB_POOL_SIZE should be greater than or equal to 1"),
+        ("APP_ENV", "production", "APP_ENV should be 'local', 'dev' or 'prod'"),
+        ("LOG_FORMAT", "xml", "LOG_FORMAT should be 'text' or 'json'"),
+        ("HEALTH_DETAILS", "perhaps", "HEALTH_DETAILS should be a valid boolean"),
+        ("MYSQL_PASSWORD_FILE", "/no/such/file", "MYSQL_PASSWORD_FILE cannot be read (No such file or directory)"),
+        ("MYSQL_SSL_CA", "/no/such/file", "MYSQL_SSL_CA cannot be read (No such file or directory)"),
+        ("MYSQL_SSL_CA", __file__, "MYSQL_SSL_CA is not a file of PEM certificates"),
+    ],
+)
+def test_a_mistake_is_named(env: pytest.MonkeyPatch, name: str, value: str | None, words: str) -> None:
+    """Each mistake is a line with the variable's name, what is wrong and an example, without the value."""
+    if value is None:
+        env.delenv(name)
+    else:
+        env.setenv(name, value)
+
+    assert f"\n  {words}" in mistakes()
+
+
+def test_all_mistakes_are_named_at_once(env: pytest.MonkeyPatch) -> None:
+    """One start is enough to learn everything that is wrong."""
+    env.delenv("MYSQL_HOST")
+    env.setenv("MYSQL_PASSWORD_FILE", "/no/such/file")
+    env.setenv("PORT", "web")
+
+    message = mistakes()
+
+    assert message.startswith("3 wrong or missing in .env or the environment:")
+    assert "s3cret" not in message
+    assert "web" not in message
+
+
+def test_the_environment_wins(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A variable of the environment overrides the line in .env."""
+    (tmp_path / ".env").write_text("MYSQL_HOST=file\nMYSQL_PORT=1\n")
+    env.setenv("MYSQL_PORT", "2")
+
+    assert (read().mysql_host, read().mysql_port) == ("mysql", 2)
+
+
+def test_an_empty_value_means_the_default(env: pytest.MonkeyPatch) -> None:
+    """`PORT=` is as good as no line at all."""
+    env.setenv("PORT", "")
+    env.setenv("MYSQL_PASSWORD_FILE", "")
+
+    assert (read().port, read().mysql_password_file) == (8000, None)
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["", "with-BOM"])
+def test_dotenv_of_any_editor(dotenv: Path, line_end: str, mark: str) -> None:
+    """A .env written on Windows, with CRLF or a byte order mark, is read like any other."""
+    lines = [f"{name}={value}" for name, value in REQUIRED.items()]
+
+    dotenv.write_bytes((mark + line_end.join(lines) + line_end).encode())
+
+    assert (read().mysql_host, read().password) == ("mysql", b"s3cret")
+
+
+def test_dotenv_in_another_encoding(dotenv: Path) -> None:
+    """A .env that is not UTF-8 is a clear error."""
+    dotenv.write_bytes("MYSQL_PASSWORD=비밀번호".encode("cp949"))
+
+    assert ".env cannot be read (not UTF-8 text)" in mistakes()
+
+
+@pytest.mark.parametrize(
+    "password", ["p@:/#%?&", "with space", 'double "quotes"', "비밀번호", "${HOME}$x`", "a\\b", ""]
+)
+def test_a_password_in_dotenv_is_taken_literally(dotenv: Path, password: str) -> None:
+    """Inside single quotes every character of a password stands for itself."""
+    escaped = password.replace("\\", "\\\\")
+    dotenv.write_text("\n".join(f"{name}={value}" for name, value in REQUIRED.items() if name != "MYSQL_PASSWORD"))
+
+    with dotenv.open("a") as file:
+        file.write(f"\nMYSQL_PASSWORD='{escaped}'\n")
+
+    assert read().password == password.encode()
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_password_file(env: pytest.MonkeyPatch, tmp_path: Path, end: str) -> None:
+    """The file's content is the password, without the line end that an editor adds."""
+    file = tmp_path / "password"
+    file.write_bytes(b" from a file " + end.encode())
+    env.delenv("MYSQL_PASSWORD")
+
+    env.setenv("MYSQL_PASSWORD_FILE", str(file))
+
+    assert read().password == b" from a file "
+
+
+def test_a_password_and_a_password_file(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two passwords are a mistake: nobody could say which one counts."""
+    env.setenv("MYSQL_PASSWORD_FILE", str(tmp_path / "password"))
+    (tmp_path / "password").write_text("other")
+
+    assert "MYSQL_PASSWORD is set, and MYSQL_PASSWORD_FILE too" in mistakes()
+
+
+def test_an_unreadable_password_file(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A password file that may not be read, or is a folder, is named with the reason."""
+    env.delenv("MYSQL_PASSWORD")
+    env.setenv("MYSQL_PASSWORD_FILE", str(tmp_path))
+
+    assert "MYSQL_PASSWORD_FILE cannot be read (Is a directory)" in mistakes()
+
+
+def test_the_password_is_not_shown() -> None:
+    """Neither repr nor str of the settings holds the password."""
+    assert "s3cret" not in repr(read()) + str(read())
+
+
+def test_every_variable_is_in_env_example() -> None:
+    """.env.example names all variables, and no others of this service."""
+    example = (Path(settings.__file__).parent.parent / ".env.example").read_text()
+
+    for name in Settings.model_fields:
+        assert f"{name.upper()}=" in example, name
+    assert os.environ["MYSQL_PASSWORD"] not in example
