@@ -39,6 +39,8 @@ class Health:
         self.details = True
         self._latest = Snapshot("waiting", datetime.now(UTC))
         self._news_due = float("inf")
+        self._written: tuple[str, Snapshot] | None = None
+        self._text = b""
 
     @property
     def database(self) -> Snapshot:
@@ -79,14 +81,22 @@ class Health:
             status = "starting"
         else:
             status = "ok" if database.status == "up" else "unavailable"
+        code = 200 if status == "ok" else 503
+        if status == "starting":  # the times of the stages are running
+            return code, self._body(status, database)
+        if self._written != (status, database):
+            self._written, self._text = (status, database), self._body(status, database)
+        return code, self._text
+
+    def _body(self, status: str, database: Snapshot) -> bytes:
         body: dict[str, Any] = {"status": status, "database": {"status": database.status}}
         if self.details:
             body["database"] = database._asdict()
             body["stages"] = [
                 {"name": stage.name, "state": stage.state, "seconds": round(stage.seconds, 3), "detail": stage.detail}
-                for stage in boot.stages
+                for stage in self.boot.stages
             ]
-        return 200 if status == "ok" else 503, json.dumps(body, default=_timestamp, ensure_ascii=False).encode()
+        return json.dumps(body, default=_timestamp, ensure_ascii=False).encode()
 
 
 def _timestamp(moment: datetime) -> str:
