@@ -12,7 +12,10 @@ from settings import Settings
 
 
 class NoGreeting(OperationalError):
-    """The connection was closed before any greeting: by a port proxy or load balancer with nothing behind it."""
+    """No connection, or one closed before any greeting, by a port proxy or load balancer with no server behind.
+
+    Either way the attempt cost the server nothing.
+    """
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,6 @@ _HINTS = {
 }
 
 _PERMANENT = {"access_denied", "database_denied", "host_not_allowed", "auth_unsupported", "tls_failed"}
-_CHEAP = {"dns_failed", "connection_refused"}
 
 
 _REASON_BY_NUMBER = {
@@ -117,7 +119,7 @@ def explain(error: BaseException, settings: Settings) -> Fault:
         database=settings.mysql_database,
         error=f"{type(error).__name__} {_number(error) or ''}".strip(),
     )
-    return Fault(reason, hint, reason in _PERMANENT, reason in _CHEAP or isinstance(error, NoGreeting))
+    return Fault(reason, hint, reason in _PERMANENT, isinstance(error, NoGreeting))
 
 
 def pool_exhausted() -> Fault:
