@@ -66,8 +66,12 @@ class Monitor(threading.Thread):
     def _down(self, fault: Fault) -> None:
         pause = short_pause() if fault.cheap else self._settings.db_check_interval
         before = self._health.publish("down", pause + self._settings.db_check_timeout, fault)
-        news = before.reason != fault.reason and time.monotonic() - self._told_at > LOG_EVERY
-        if before.status == "up" or news:
-            self._told_at = time.monotonic()
-            log.error("database down: %s. %s", fault.reason, fault.hint)
+        if before.status == "up":
+            self._tell("database down", fault)
+        elif before.reason != fault.reason and time.monotonic() - self._told_at > LOG_EVERY:
+            self._tell("database still down, now", fault)
         self._stopping.wait(pause)
+
+    def _tell(self, what: str, fault: Fault) -> None:
+        self._told_at = time.monotonic()
+        log.error("%s: %s. %s", what, fault.reason, fault.hint)
