@@ -31,7 +31,6 @@ class Proxy:
         self.port = free_port()
         self.fault: str | None = None
         self.accepted = 0
-        self.open_at_once = 0
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
@@ -89,7 +88,8 @@ class Proxy:
             return _close(client, reset=fault == "reset")
         with self._lock:
             self._open.add(client)
-            self.open_at_once = max(self.open_at_once, len(self._open))
+        if fault != self.fault:  # broken or healed since it was accepted
+            return self._forget(client)
         if fault == "http":
             with suppress(OSError):
                 client.sendall(GARBAGE)
