@@ -227,4 +227,5 @@ if __name__ == "__main__":
     exit_code = main()
     logging.shutdown()
     os._exit(exit_code)  # not sys.exit: that waits for threads, and one may be stuck in a frozen database
-boot.run("settings", "middleware")  # imported, by `uvicorn main:app`
+if not boot.run("settings", "middleware"):  # imported, by `uvicorn main:app`
+    sys.exit(boot.exit_code)

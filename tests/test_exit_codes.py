@@ -156,10 +156,12 @@ def test_a_request_that_never_ends_does_not_keep_the_process(start: Start, serve
     assert request.exception() or request.result().status >= 500
 
 
+UVICORN = [sys.executable, "-m", "uvicorn", "main:app", "--app-dir", "../fastapi", "--port", "{port}"]
+
+
 def test_uvicorn_can_launch_it_too(start: Start) -> None:
     """`uvicorn main:app --app-dir fastapi` serves; what it gives up is the exit code of a stop."""
-    command = [sys.executable, "-m", "uvicorn", "main:app", "--app-dir", "../fastapi", "--port", "{port}"]
-    service = start(command)
+    service = start(UVICORN)
 
     service.wait_until_ok()
     request = service.ask("/api/test")
@@ -167,3 +169,14 @@ def test_uvicorn_can_launch_it_too(start: Start) -> None:
     assert request.status == 200
     assert "uvicorn.access" not in service.log
     assert service.terminate() == -signal.SIGTERM
+
+
+def test_what_uvicorn_gives_up(start: Start) -> None:
+    """Launched by uvicorn, wrong settings still end with 78, but a database that does not come ends with a signal."""
+    misconfigured = start(UVICORN, MYSQL_HOST=None)
+    alone = start(UVICORN, MYSQL_PORT=free_port(), DB_WAIT_TIMEOUT=1)
+
+    assert misconfigured.exit_code() == 78
+    assert "MYSQL_HOST is missing" in misconfigured.log
+    assert alone.exit_code() == -signal.SIGTERM
+    assert "Exit code 69." in alone.log
