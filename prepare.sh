@@ -1,0 +1,70 @@
+# shellcheck shell=sh disable=SC2034
+# Sourced by ./run and ./test in the top folder: what both need. A step that has nothing to do says nothing.
+
+say() { printf '==> %s\n' "$*"; }
+fail() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+has_engine() { docker compose version && docker info; } >/dev/null 2>&1
+
+# apt_install PACKAGE...: fails where there is no apt-get, or no right to use it.
+apt_install() {
+    command -v apt-get >/dev/null || return 1
+    sudo=
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || return 1
+        sudo=sudo
+    fi
+    say "Installing $* with ${sudo:+sudo }apt-get: up to a minute"
+    $sudo apt-get -qq update &&
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$@" </dev/null
+}
+
+# find_python MODULE: sets $python to the newest that the locks are made for and that has MODULE.
+find_python() {
+    for python in python3.14 python3.13 python3.12 python3.11 python3; do
+        "$python" -c "import sys, $1; sys.exit(not (3, 11) <= sys.version_info < (3, 15))" 2>/dev/null && return
+    done
+    return 1
+}
+
+# prepare_venv LOCK: .venv holds the packages of LOCK. `.venv/installed` tells which locks are in it, by checksum.
+prepare_venv() {
+    if grep -qxF "$(cksum "$1")" .venv/installed && .venv/bin/python -c ''; then return; fi 2>/dev/null
+    if [ ! -f .venv/installed ] || ! .venv/bin/python -c '' 2>/dev/null; then
+        find_python sys || fail "no Python 3.11 to 3.14 found. Debian 12, Ubuntu 24.04 or newer: sudo apt install" \
+            "python3 python3-venv. Fedora: sudo dnf install python3. macOS: brew install python@3.13"
+        find_python ensurepip || { apt_install python3-venv && find_python ensurepip; } ||
+            fail "$python cannot make virtual environments. Install: sudo apt install python3-venv"
+        say "Making .venv with $("$python" --version)"
+        "$python" -m venv --clear .venv
+    fi
+    say "Installing the $(grep -c == "$1") packages of $1 into .venv"
+    rm -f .venv/installed # so that an interrupted installation starts anew
+    {
+        # The lock of the tests holds that of the service, so it fulfils both.
+        .venv/bin/python -m pip install --disable-pip-version-check --require-hashes -r "$1" </dev/null &&
+            cksum fastapi/requirements.txt "$1" >.venv/installed
+    } | while read -r word _; do
+        case $word in
+        Collecting) printf . ;;
+        Installing) printf ' unpacking' ;;
+        Successfully) echo ', done' ;;
+        esac
+    done
+    [ -f .venv/installed ] || fail "the packages could not be installed; pip says why above"
+}
+
+find_server() {
+    PATH=$PATH:/usr/local/sbin:/usr/sbin # where Debian has it, and ordinary users have no PATH to
+    server=$(command -v mariadbd || command -v mysqld)
+}
+
+# need_server: sets $server. The -core packages are the program alone: no system service that starts now or at boot.
+need_server() {
+    find_server || { apt_install mariadb-server-core mariadb-client-core && find_server; } ||
+        fail "no mariadbd or mysqld found. Debian, Ubuntu: sudo apt install mariadb-server-core mariadb-client-core." \
+            "Fedora: sudo dnf install mariadb-server. macOS: brew install mariadb"
+}
