@@ -9,7 +9,19 @@ fail() {
 
 has_engine() { docker compose version && docker info; } >/dev/null 2>&1
 
-# apt_install PACKAGE...: fails where there is no apt-get, or no right to use it.
+# A dot for each package in the output of apt-get or pip.
+dots() {
+    while read -r word _; do
+        case $word in
+        Collecting | Unpacking) printf . ;;
+        Setting) printf : ;;
+        Installing) printf ' unpacking' ;;
+        esac
+    done
+    echo
+}
+
+# apt_install PACKAGE...: tries it. Fails where there is no apt-get, or no right to use it.
 apt_install() {
     command -v apt-get >/dev/null || return 1
     sudo=
@@ -18,8 +30,10 @@ apt_install() {
         sudo=sudo
     fi
     say "Installing $* with ${sudo:+sudo }apt-get: up to a minute"
-    $sudo apt-get -qq update &&
-        $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$@" </dev/null
+    {
+        $sudo apt-get -qq update &&
+            $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$@" </dev/null
+    } | dots
 }
 
 # find_python MODULE: sets $python to the newest that the locks are made for and that has MODULE.
@@ -47,13 +61,7 @@ prepare_venv() {
         # The lock of the tests holds that of the service, so it fulfils both.
         .venv/bin/python -m pip install --disable-pip-version-check --require-hashes -r "$1" </dev/null &&
             cksum fastapi/requirements.txt "$1" >.venv/installed
-    } | while read -r word _; do
-        case $word in
-        Collecting) printf . ;;
-        Installing) printf ' unpacking' ;;
-        Successfully) echo ', done' ;;
-        esac
-    done
+    } | dots
     [ -f .venv/installed ] || fail "the packages could not be installed; pip says why above"
 }
 
