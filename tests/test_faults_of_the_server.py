@@ -1,5 +1,7 @@
 """Every way in which the server itself can fail or refuse: named truthfully, and healed without a restart."""
 
+import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -237,6 +239,26 @@ def test_a_name_that_does_not_resolve(start: Start) -> None:
 
     assert "nobody.invalid" in waiting["database"]["hint"]
     assert service.exit_code() == 69
+
+
+def test_a_name_that_vanishes_and_comes_back(start: Start, proxy: Proxy, tmp_path: Path) -> None:
+    """A name that resolves only later is waited for, and one that vanishes after boot is reported and healed."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("")
+    own_hosts_file = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-c"]
+    script = f"mount --bind {hosts} /etc/hosts && exec {sys.executable} main.py"
+    service = start([*own_hosts_file, script], MYSQL_HOST="mysql-of-the-test.invalid", MYSQL_PORT=proxy.port)
+
+    waiting = service.wait_for_reason("dns_failed")
+    hosts.write_text("127.0.0.1 mysql-of-the-test.invalid\n")
+    service.wait_until_ok()
+    hosts.write_text("")
+    proxy.heal()  # drops the connections, so that the name is asked for
+    down = service.wait_for_reason("dns_failed")
+    hosts.write_text("127.0.0.1 mysql-of-the-test.invalid\n")
+    service.wait_until_ok()
+
+    assert (waiting["database"]["status"], down["database"]["status"]) == ("waiting", "down")
 
 
 def test_a_connection_killed_by_the_server(start: Start, server: DatabaseServer) -> None:
