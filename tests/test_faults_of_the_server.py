@@ -10,7 +10,7 @@ import pymysql
 import pytest
 from proxy import Proxy
 from server import DatabaseServer
-from service import Service, Start
+from service import Start
 
 
 def kill_connections(server: DatabaseServer) -> None:
@@ -100,49 +100,27 @@ def test_a_database_that_does_not_exist(start: Start, server: DatabaseServer, na
     assert service.exit_code() == 77
 
 
-def hold_connections(server: DatabaseServer, until: Callable[[], bool]) -> list[pymysql.Connection]:
-    held = []
-    while not until():
-        held.append(pymysql.connect(unix_socket=str(server.socket), user="root"))
-    return held
-
-
-def is_full(server: DatabaseServer) -> bool:
-    try:
-        pymysql.connect(host="127.0.0.1", port=server.port, user="app", password=server.password).close()
-    except pymysql.OperationalError as error:
-        return bool(error.args[0] == 1040)
-    return False
-
-
 def test_too_many_connections(start: Start, server: DatabaseServer) -> None:
     """A full server is named at boot and after it, and the service is ready when there is room."""
-    server.sql("SET GLOBAL max_connections = 10")
-    held = hold_connections(server, until=lambda: is_full(server))
+    others = [pymysql.connect(unix_socket=str(server.socket), user="root") for _ in range(12)]
+    others[0].query("SET GLOBAL max_connections = 10")
     service = start()
 
-    service.wait_for_reason("too_many_connections")
-    held.pop().close()
+    waiting = service.wait_for_reason("too_many_connections")
+    others[0].query("SET GLOBAL max_connections = 151")
     service.wait_until_ok()
-    held += hold_connections(server, until=lambda: is_full(server))
-    held[0].query(f"KILL {server_side(service, held[0])}")
-    held.append(pymysql.connect(unix_socket=str(server.socket), user="root"))
+    others[0].query("SET GLOBAL max_connections = 10")
+    with others[0].cursor() as cursor:
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE user = 'app'")
+        for (number,) in cursor.fetchall():
+            cursor.execute(f"KILL {number}")
     down = service.wait_for_reason("too_many_connections")
-    for connection in held:
+    for connection in others:
         connection.close()
     service.wait_until_ok()
 
-    assert down["database"]["status"] == "down"
+    assert (waiting["database"]["status"], down["database"]["status"]) == ("waiting", "down")
     assert service.terminate() == 0
-
-
-def server_side(service: Service, root: pymysql.Connection) -> int:
-    """The server's number of the service's own connection."""
-    with root.cursor() as cursor:
-        cursor.execute("SELECT id FROM information_schema.processlist WHERE user = 'app'")
-        row = cursor.fetchone()
-    assert row, service.log
-    return int(row[0])
 
 
 def test_a_user_over_its_own_limit(start: Start, server: DatabaseServer) -> None:
