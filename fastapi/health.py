@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from boot import Boot
     from faults import Fault
 
-STALE_GRACE = 0.2  # seconds that news of the database may be late before it counts as stale
+STALE_GRACE = 0.5  # seconds that news of the database may be late before it counts as stale
 PROBE_TIMEOUT = 3.0  # seconds
 
 
@@ -69,8 +69,12 @@ class Health:
             since, attempts = now, before.attempts + 1 if status == "up" else 1
         reason, hint = (fault.reason, fault.hint) if fault else (None, None)
         self._latest = Snapshot(status, since, now, latency_ms and round(latency_ms, 2), attempts, reason, hint)
-        self._news_due = time.monotonic() + next_news_within
+        self.expect_news(next_news_within)
         return before
+
+    def expect_news(self, within: float) -> None:
+        """Promises a call of `publish` within so many seconds from now. What is known counts no longer than that."""
+        self._news_due = time.monotonic() + within
 
     def report(self) -> tuple[int, bytes]:
         """The status code and the JSON body of `/health`."""

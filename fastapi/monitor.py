@@ -45,6 +45,7 @@ class Monitor(threading.Thread):
     def _watch(self) -> None:
         """Checks over one connection until the server closes it. Raises pymysql.Error when the database is down."""
         timeout = self._settings.db_check_timeout
+        self._health.expect_news(timeout)
         with closing(Connection(self._settings, timeout, timeout, autocommit=True)) as self._connection:
             while not self._stopping.is_set():
                 self._up(self._connection.latency_ms)

@@ -162,7 +162,7 @@ def test_a_stuck_check_is_stale(monkeypatch: pytest.MonkeyPatch) -> None:
     watched.publish("up", next_news_within=3, latency_ms=1)
 
     in_time = watched.report()[0], watched.database.status
-    clock.now += 3.3
+    clock.now += 3.6
     too_late = watched.report()[0], watched.database.status
 
     assert (in_time, too_late) == ((200, "up"), (503, "stale"))
