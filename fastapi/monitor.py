@@ -13,6 +13,7 @@ from faults import Fault, explain
 from health import Health
 from settings import Settings
 
+SHORT_LIFE = 0.5  # seconds; a server that closes connections sooner must not be asked for a new one at once
 LOG_EVERY = 5.0  # seconds between two log lines of one outage, however often its reason changes
 
 log = logging.getLogger(__name__)
@@ -31,10 +32,14 @@ class Monitor(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.is_set():
+            began = time.monotonic()
             try:
                 self._watch()
             except Error as error:
                 self._down(explain(error, self._settings))
+            else:
+                if time.monotonic() - began < SHORT_LIFE:
+                    self._stopping.wait(short_pause())
 
     def stop(self) -> None:
         """Call it after setting `stopping`: wakes the thread, whatever it waits for, and lets it end."""
