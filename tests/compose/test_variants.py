@@ -1,0 +1,91 @@
+"""The overlays and live code: the password as a secret, a database elsewhere, `docker compose watch`."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from compose.conftest import NewStack
+from compose.stack import Stack
+
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(300)]
+
+SAME_NETWORK = """
+networks:
+  default: {{name: {name}_default, external: true}}
+"""
+
+
+def test_password_as_a_secret(new_stack: NewStack) -> None:
+    """With the overlay the password is a file: `docker inspect` of both containers does not show it."""
+    password = "$only ${in} 'the' \"file\" 비밀"
+    stack = new_stack(MYSQL_PASSWORD="in-a-file")
+    (stack.folder / "secrets").mkdir(mode=0o700)
+    (stack.folder / "secrets" / "mysql_password").write_text(password + "\n")
+    stack.files = ["docker-compose.yml", "docker-compose.secrets.yml"]
+
+    stack.up()
+    environments = [stack.inspect(service)["Config"]["Env"] for service in ("mysql", "fastapi")]
+
+    assert stack.get().status == 200
+    assert stack.get("/api/test").status == 200
+    for environment in environments:
+        assert "MYSQL_PASSWORD=" in environment
+        assert not any("only" in line or "in-a-file" in line for line in environment)
+
+
+def test_external_database(mysql_stack: Stack, new_stack: NewStack) -> None:
+    """With the other compose file there is no container of MySQL, and MYSQL_HOST names the server."""
+    stack = new_stack(MYSQL_HOST="mysql")
+    network = stack.folder / "network.yml"
+    network.write_text(SAME_NETWORK.format(name=mysql_stack.name))
+    stack.files = ["docker-compose.external-db.yml", str(network)]
+
+    stack.up()
+
+    assert stack.compose("ps", "--services").split() == ["fastapi"]
+    assert stack.get("/api/test").status == 200
+    assert stack.compose("exec", "fastapi", "getent", "hosts", "host.docker.internal")
+
+
+def test_external_database_needs_its_host(new_stack: NewStack) -> None:
+    """Without MYSQL_HOST one line says what is missing."""
+    stack = new_stack()
+    stack.files = ["docker-compose.external-db.yml"]
+
+    done = stack.try_compose("up", "--detach")
+
+    assert done.returncode != 0
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "MYSQL_HOST" in done.stderr
+
+
+def _edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_watch_applies_changes(mysql_stack: Stack) -> None:
+    """With READ_ONLY=false `docker compose watch` copies changed code in and restarts; a changed lock builds anew."""
+    stack = mysql_stack
+    stack.set(READ_ONLY="false")
+    stack.up()
+    container = stack.container("fastapi")
+    watch = stack.begin("watch", "--no-up")
+    try:
+        assert watch.stdout
+        while "Watch enabled" not in (line := watch.stdout.readline()):
+            assert line, "watch ended"
+        _edit(stack.folder / "fastapi" / "api.py", "FastAPI is running", "changed")
+        copied = stack.until(lambda: (stack.get("/api/").body or {}).get("message") == "changed")
+        same_container = stack.container("fastapi") == container
+        _edit(stack.folder / "fastapi" / "requirements.txt", "annotated-doc==", "# changed\nannotated-doc==")
+        rebuilt = stack.until(lambda: stack.container("fastapi") not in ("", container), 120)
+        stack.until_status(200)
+    finally:
+        watch.send_signal(signal.SIGINT)
+        said, _ = watch.communicate(timeout=30)
+
+    assert same_container, said
+    assert stack.get("/api/").body["message"] == "changed"
+    stack.tell(f"code after {copied:.1f} s, lock after {rebuilt:.1f} s")
