@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 
 from pymysql.err import Error
 from sqlalchemy import URL, create_engine
@@ -20,7 +21,7 @@ from backoff import Backoff
 from boot import Boot, StartError, StopRequested
 from connection import Connection
 from faults import DatabaseUnavailable, Fault, explain, pool_exhausted
-from health import Health
+from health import GiveUp, Health
 from settings import Settings, get_settings
 
 PERMANENT_GRACE = 5.0  # seconds that a server may refuse us because it is still being set up
@@ -90,6 +91,7 @@ def wait_for_db(settings: Settings, health: Health, boot: Boot) -> str:
         latency_ms = retrying(wait.attempt)
     except RetryError:
         raise wait.failure() from None
+    health.gives_up = None
     health.publish("up", next_news_within=settings.db_check_timeout, latency_ms=latency_ms)
     return f"usable after {wait.seconds:.1f} s, attempt {health.database.attempts}"
 
@@ -136,6 +138,7 @@ class _Wait:
         elif self._refused_since is None:
             self._refused_since = self.seconds
         pause = min(self._backoff.pause(self.fault), self._left)
+        self._health.gives_up = GiveUp(datetime.now(UTC) + timedelta(seconds=self._left), self._exit_code)
         self._health.publish("waiting", pause + self._settings.db_check_timeout, self.fault)
         self._boot.say(f"{self.fault.reason}, attempt {state.attempt_number}, gives up in {self._left:.0f} s")
         return pause
@@ -161,5 +164,9 @@ class _Wait:
         return StartError(
             f"MySQL at {self._settings.mysql_address} was not usable: {tries} attempts in {self.seconds:.1f} s, "
             f"last reason {self.fault.reason}. {self.fault.hint}",
-            os.EX_NOPERM if self.fault.permanent else os.EX_UNAVAILABLE,
+            self._exit_code,
         )
+
+    @property
+    def _exit_code(self) -> int:
+        return os.EX_NOPERM if self.fault.permanent else os.EX_UNAVAILABLE

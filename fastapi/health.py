@@ -8,13 +8,15 @@ import json
 import os
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from boot import Boot
     from faults import Fault
 
+HISTORY_CHANGES = 100  # entries that are kept, and then the oldest goes
+HISTORY_CHECKS = 300
 STALE_GRACE = 0.5  # seconds that news of the database may be late before it counts as stale
 PROBE_TIMEOUT = 3.0  # seconds
 
@@ -31,13 +33,39 @@ class Snapshot(NamedTuple):
     hint: str | None = None
 
 
+class GiveUp(NamedTuple):
+    """When the wait for the database ends, and the exit code that the process then has."""
+
+    at: datetime
+    exit_code: int
+
+
+class Change(NamedTuple):
+    """From when on the database was seen in a status."""
+
+    at: datetime
+    status: str
+    reason: str | None = None
+
+
+class Check(NamedTuple):
+    """A check that succeeded."""
+
+    at: datetime
+    latency_ms: float | None
+
+
 class Health:
     """The answer to `/health`, from memory alone: no probe can load the database, no database can slow a probe."""
 
     def __init__(self, boot: "Boot") -> None:
         self.boot = boot
         self.details = True
-        self._latest = Snapshot("waiting", datetime.now(UTC))
+        self.started_at = datetime.now(UTC)  # tells one process from the next
+        self.gives_up: GiveUp | None = None
+        self._latest = Snapshot("waiting", self.started_at)
+        self._changes: tuple[Change, ...] = (Change(self.started_at, "waiting"),)
+        self._checks: tuple[Check, ...] = ()
         self._news_due = float("inf")
         self._written: tuple[str, Snapshot] | None = None
         self._text = b""
@@ -63,18 +91,31 @@ class Health:
         `attempts` counts the tries of this wait or outage; once up it stays at what it took.
         """
         before, now = self._latest, datetime.now(UTC)
+        reason, hint = (fault.reason, fault.hint) if fault else (None, None)
+        self._remember(self._stale_change(now))
+        self._remember(Change(now, status, reason))
         if before.status == status:
             since, attempts = before.since, before.attempts + (status != "up")
         else:
             since, attempts = now, before.attempts + 1 if status == "up" else 1
-        reason, hint = (fault.reason, fault.hint) if fault else (None, None)
-        self._latest = Snapshot(status, since, now, latency_ms and round(latency_ms, 2), attempts, reason, hint)
+        latency_ms = latency_ms and round(latency_ms, 2)
+        if status == "up":
+            self._checks = (*self._checks[1 - HISTORY_CHECKS :], Check(now, latency_ms))
+        self._latest = Snapshot(status, since, now, latency_ms, attempts, reason, hint)
         self.expect_news(next_news_within)
         return before
 
     def expect_news(self, within: float) -> None:
         """Promises a call of `publish` within so many seconds from now. What is known counts no longer than that."""
         self._news_due = time.monotonic() + within
+
+    def _remember(self, change: Change | None) -> None:
+        if change and change.status != self._changes[-1].status:
+            self._changes = (*self._changes[1 - HISTORY_CHANGES :], change)
+
+    def _stale_change(self, now: datetime) -> Change | None:
+        late = time.monotonic() - self._news_due
+        return None if late < STALE_GRACE else Change(now - timedelta(seconds=late), "stale", "timeout")
 
     def report(self) -> tuple[int, bytes]:
         """The status code and the JSON body of `/health`."""
@@ -92,10 +133,27 @@ class Health:
             self._written, self._text = (status, database), self._body(status, database)
         return code, self._text
 
+    def history(self) -> bytes:
+        """The JSON body of `/health/history`: the changes and the latencies of this process, the oldest first."""
+        if not self.details:
+            return json.dumps({"database": {"status": self.database.status}}).encode()
+        stale = self._stale_change(datetime.now(UTC))
+        changes = (*self._changes, stale) if stale else self._changes
+        return json.dumps(
+            {
+                "started_at": self.started_at,
+                "changes": [change._asdict() for change in changes],
+                "checks": [check._asdict() for check in self._checks],
+            },
+            default=_timestamp,
+        ).encode()
+
     def _body(self, status: str, database: Snapshot) -> bytes:
         body: dict[str, Any] = {"status": status, "database": {"status": database.status}}
         if self.details:
             body["database"] = database._asdict()
+            body["started_at"] = self.started_at
+            body["gives_up"] = self.gives_up and self.gives_up._asdict()
             body["stages"] = [
                 {"name": stage.name, "state": stage.state, "seconds": round(stage.seconds, 3), "detail": stage.detail}
                 for stage in self.boot.stages

@@ -135,6 +135,11 @@ async def read_liveness() -> Response:
     return Response(b'{"status":"alive"}', 200, NOT_CACHED, "application/json")
 
 
+async def read_history() -> Response:
+    """What the database was like in the last minutes of this process, from memory."""
+    return Response(health.history(), 200, NOT_CACHED, "application/json")
+
+
 class ProbeRoute(APIRoute):
     """A route for an endpoint that takes nothing and returns its Response: FastAPI's work for others is left out."""
 
@@ -145,7 +150,11 @@ class ProbeRoute(APIRoute):
         return answer
 
 
-for path, endpoint in (("/health", read_health), ("/health/live", read_liveness)):
+for path, endpoint in (
+    ("/health", read_health),
+    ("/health/live", read_liveness),
+    ("/health/history", read_history),
+):
     for method, in_docs in (("GET", True), ("HEAD", False)):
         app.router.add_api_route(
             path,

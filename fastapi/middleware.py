@@ -6,7 +6,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-PROBES = {"/health", "/health/live"}
+PROBES = {"/health", "/health/live", "/health/history"}
 
 log = logging.getLogger("access")
 
