@@ -34,6 +34,7 @@ from faults import DatabaseUnavailable
 from health import Health
 from logs import configure_logging
 from middleware import AccessLog, is_sane_request_id
+from page import PAGE, PAGE_HEADERS
 from settings import get_settings
 
 DRAIN_SECONDS = 8  # for requests in flight at a stop; Docker kills after 10
@@ -140,6 +141,11 @@ async def read_history() -> Response:
     return Response(health.history(), 200, NOT_CACHED, "application/json")
 
 
+async def read_page() -> Response:
+    """The page that shows all this."""
+    return Response(PAGE, 200, PAGE_HEADERS, "text/html")
+
+
 class ProbeRoute(APIRoute):
     """A route for an endpoint that takes nothing and returns its Response: FastAPI's work for others is left out."""
 
@@ -154,6 +160,7 @@ for path, endpoint in (
     ("/health", read_health),
     ("/health/live", read_liveness),
     ("/health/history", read_history),
+    ("/", read_page),
 ):
     for method, in_docs in (("GET", True), ("HEAD", False)):
         app.router.add_api_route(
@@ -161,7 +168,7 @@ for path, endpoint in (
             endpoint,
             methods=[method],
             tags=["health"],
-            include_in_schema=in_docs,
+            include_in_schema=in_docs and path != "/",
             responses={503: {"description": "Not ready; the body says why."}} if path == "/health" else None,
             route_class_override=ProbeRoute,
         )
@@ -221,7 +228,7 @@ def main() -> int:
             os.EX_CONFIG,
         )
         return os.EX_CONFIG
-    log.info("answering on http://%s:%d (/health, /docs)", settings.host, settings.port)
+    log.info("answering on http://%s:%d (/, /health, /docs)", settings.host, settings.port)
     server = Server(
         uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=DRAIN_SECONDS)
     )
