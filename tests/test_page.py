@@ -19,7 +19,7 @@ Act = Callable[[], None]
 
 WORDS = {  # language: waiting, ready, down
     "en-GB": ("Waiting for the database", "Ready", "The database is down"),
-    "ko-KR": ("데이터베이스를 기다리는 중", "준비 완료", "데이터베이스가 내려감"),
+    "ko-KR": ("데이터베이스를 기다리는 중", "준비 완료", "데이터베이스를 쓸 수 없음"),
 }
 
 
