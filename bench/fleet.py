@@ -1,0 +1,57 @@
+"""A fleet of 50 waiting processes, simulated: how often it logs in to a server in the first 10 s of that server.
+
+Simulated, because 50 real processes would measure this machine's two cores. The pauses of the service are its own
+code (`backoff.py`); the clock is not real. Such a server answers but does not let anyone in yet (its connections are
+used up, or its accounts are still being made), so each try costs it a login.
+"""
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import measure  # noqa: F401  it makes the service's modules importable
+
+from backoff import Backoff
+from faults import Fault
+
+PROCESSES, WAITED, SECONDS, LOGIN = 50, 5.0, 10.0, 0.01
+REFUSED = Fault("connection_refused", "", cheap=True)
+TURNED_AWAY = Fault("too_many_connections", "")
+Pause = Callable[[Fault], float]
+
+
+class WithoutJitter:
+    """The same growth of the pauses, without anything random."""
+
+    def __init__(self) -> None:
+        self._tries = 0
+
+    def pause(self, fault: Fault) -> float:
+        if fault.cheap:
+            return 0.15
+        self._tries += 1
+        return min(1.0, 0.1 * 2.0**self._tries)
+
+
+WAYS: dict[str, Callable[[], Pause]] = {
+    "service": lambda: Backoff(1.0).pause,
+    "service without jitter": lambda: WithoutJitter().pause,
+    "prestart": lambda: lambda _: 1.0,
+    "tutorial": lambda: lambda _: 2.0,
+}
+
+
+def simulate(way: str) -> tuple[int, int]:
+    """Logins in the first 10 s, and the most in any tenth of a second. All processes start within 0.05 s."""
+    tries = [(random.uniform(0, 0.05), number, WAYS[way]()) for number in range(PROCESSES)]
+    heapq.heapify(tries)
+    logins: list[float] = []
+    while tries[0][0] < WAITED + SECONDS:
+        now, number, pause = heapq.heappop(tries)
+        up = now >= WAITED
+        if up:
+            logins.append(now)
+        again = now + LOGIN * up + pause(TURNED_AWAY if up else REFUSED)
+        heapq.heappush(tries, (again, number, pause))
+    return len(logins), max(Counter(int(moment * 10) for moment in logins).values())
