@@ -38,6 +38,7 @@ COMMANDS = {
     "bare_asgi": UVICORN + "bare_asgi:app",
 }
 WRK = shutil.which("wrk")
+LOAD_GENERATOR = "wrk" if WRK else "a Python loop (wrk is not installed), which lowers every figure"
 
 
 class Load(NamedTuple):
@@ -72,8 +73,8 @@ class Lab:
         self.server.kill()
         shutil.rmtree(self.folder)
 
-    def start(self, subject: str, mysql_port: int | None = None, prefix: str = "") -> Service:
-        """A process of this subject, as its user would start it; `prefix` goes before the command."""
+    def start(self, subject: str, mysql_port: int | None = None, prefix: tuple[str, ...] = ()) -> Service:
+        """A process of this subject, as its user would start it; `prefix` is a program that runs it."""
         environment = {
             "PATH": os.environ["PATH"],
             "MYSQL_HOST": "127.0.0.1",
@@ -82,8 +83,8 @@ class Lab:
             "MYSQL_USER": "app",
             "MYSQL_PASSWORD": self.server.password,
         }
-        command = prefix + COMMANDS[subject].format(python=sys.executable)
-        shell = ["sh", "-c", command if "&&" in command else f"exec {command}"]
+        command = COMMANDS[subject].format(python=sys.executable)
+        shell = [*prefix, "sh", "-c", command if "&&" in command else f"exec {command}"]
         folder = self.folder / ("service/fastapi" if subject == "service" else "subjects")
         service = Service(folder, environment, self.folder / f"log-{len(self._services)}", shell)
         self._services.append(service)
@@ -171,8 +172,8 @@ def time_outage(lab: Lab, service: Service, network: Proxy, fault: str) -> tuple
 
 def time_stop(lab: Lab, subject: str, waiting: bool, as_pid_1: bool) -> tuple[float, int]:
     """Seconds from SIGTERM to the end, and the exit code (137: had to be killed, as Docker does after 10 s)."""
-    user = "" if os.geteuid() == 0 else "--user --map-root-user "
-    prefix = f"unshare {user}--pid --fork --kill-child " if as_pid_1 else ""
+    user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
+    prefix = ("unshare", *user, "--pid", "--fork", "--kill-child") if as_pid_1 else ()
     with Proxy(lab.server.port) as network:
         if waiting:
             network.break_with("refuse")
@@ -187,7 +188,7 @@ def time_stop(lab: Lab, subject: str, waiting: bool, as_pid_1: bool) -> tuple[fl
         target.terminate()
         try:
             code = service.process.wait(KILLED_AFTER)
-            return time.monotonic() - began, code
+            return time.monotonic() - began, code if code >= 0 else 128 - code  # as a shell counts a signal
         except subprocess.TimeoutExpired:
             return KILLED_AFTER, 128 + signal.SIGKILL
         finally:
