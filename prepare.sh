@@ -76,3 +76,11 @@ need_server() {
         fail "no mariadbd or mysqld found. Debian, Ubuntu: sudo apt install mariadb-server-core mariadb-client-core." \
             "Fedora: sudo dnf install mariadb-server. macOS: brew install mariadb"
 }
+
+find_browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
+
+# need_browser: the tests of the page drive one.
+need_browser() {
+    find_browser || { apt_install chromium && find_browser; } ||
+        fail "no Chromium found. Debian: sudo apt install chromium. Or Google Chrome, as google-chrome on the PATH"
+}
