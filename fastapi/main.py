@@ -18,30 +18,27 @@ if __name__ == "__main__":  # before the slow imports, so that SIGTERM ends the 
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from threading import Thread
 from types import FrameType
-from typing import Any, cast
 
 import uvicorn
 from asgi_correlation_id import CorrelationIdMiddleware
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
+import probes
 from boot import Boot, Stage
 from faults import DatabaseUnavailable
 from health import Health
 from logs import configure_logging
 from middleware import AccessLog, is_sane_request_id
-from page import PAGE, PAGE_HEADERS
+from probes import RETRY
 from settings import get_settings
 
 DRAIN_SECONDS = 8  # for requests in flight at a stop; Docker kills after 10
-RETRY = {"Retry-After": "1"}
-NOT_CACHED = {"Cache-Control": "no-store"}
 
 log = logging.getLogger("main")
 
@@ -126,56 +123,8 @@ def finish_boot() -> None:
         os.kill(os.getpid(), signal.SIGTERM)  # ends the server in order, whoever launched it
 
 
-app = FastAPI(lifespan=lifespan)
-
-
-async def read_health() -> Response:
-    """Ready or not, from memory: never slow, never a query. `async`, so that it waits for no thread."""
-    status_code, body = health.report()
-    return Response(body, status_code, NOT_CACHED | (RETRY if status_code == 503 else {}), "application/json")
-
-
-async def read_liveness() -> Response:
-    """200 as long as the process can answer. It never asks the database: restarting this process cannot heal that."""
-    return Response(b'{"status":"alive"}', 200, NOT_CACHED, "application/json")
-
-
-async def read_history() -> Response:
-    """What the database was like in the last minutes of this process, from memory."""
-    return Response(health.history(), 200, NOT_CACHED, "application/json")
-
-
-async def read_page() -> Response:
-    """The page that shows all this."""
-    return Response(PAGE, 200, PAGE_HEADERS, "text/html")
-
-
-class ProbeRoute(APIRoute):
-    """A route for an endpoint that takes nothing and returns its Response: FastAPI's work for others is left out."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        async def answer(_: Request) -> Response:
-            return cast(Response, await self.endpoint())
-
-        return answer
-
-
-for path, endpoint in (
-    ("/health", read_health),
-    ("/health/live", read_liveness),
-    ("/health/history", read_history),
-    ("/", read_page),
-):
-    for method, in_docs in (("GET", True), ("HEAD", False)):
-        app.router.add_api_route(
-            path,
-            endpoint,
-            methods=[method],
-            tags=["health"],
-            include_in_schema=in_docs and path != "/",
-            responses={503: {"description": "Not ready; the body says why."}} if path == "/health" else None,
-            route_class_override=ProbeRoute,
-        )
+app = FastAPI(lifespan=lifespan, routes=probes.router.routes)
+app.state.health = health
 
 
 @app.exception_handler(DatabaseUnavailable)
