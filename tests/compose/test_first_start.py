@@ -34,7 +34,7 @@ def test_up_waits_for_the_real_server(empty_stack: Stack) -> None:
     log = stack.log("mysql")
     ready = [line for line in log.splitlines() if "port: 3306" in line or "ready for connections" in line]
     first_healthy = next(check for check in stack.health_log("mysql") if check["ExitCode"] == 0)
-    assert first_healthy["Start"] > ready[-1].split()[0], "healthy before the last server was ready"
+    assert first_healthy["End"] > ready[-1].split()[0], "healthy before the last server was ready"
     assert stack.get().status == 200
     assert stack.get("/api/test").status == 200
     assert "(healthy)" in stack.ps("mysql")
