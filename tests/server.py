@@ -56,6 +56,7 @@ class DatabaseServer:
             f"--port={self.port}",
             f"--socket={self.socket}",
             f"--pid-file={self.folder / 'pid'}",
+            f"--tmpdir={self.folder}",
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",
             "--innodb-buffer-pool-size=16M",
@@ -132,7 +133,10 @@ class DatabaseServer:
             installer = [_find("mariadb-install-db"), "--no-defaults", "--auth-root-authentication-method=normal"]
         else:
             installer = [self._program, "--no-defaults", "--initialize-insecure"]
-        subprocess.run([*installer, f"--datadir={self.data}", *user], check=True, capture_output=True, timeout=120)
+        own_tmp = os.environ | {"TMPDIR": str(self.folder)}  # two at once in one folder remove each other's files
+        command = [*installer, f"--datadir={self.data}", *user]
+        done = subprocess.run(command, env=own_tmp, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _find(*programs: str) -> str:
