@@ -60,9 +60,10 @@ def reaction(samples: Samples, path: Path) -> None:
 def throughput(samples: Samples, path: Path) -> None:
     """Requests a second with the database up, and of those that ask it, refused and frozen."""
     rows = [
-        (f"{LABELS[subject]}, {state}", subject, values)
+        (f"{LABELS[subject]}, {state}", subject, samples[f"load {state} rate"][subject])
         for state in ("up", "refused", "frozen")
-        for subject, values in samples[f"load {state} rate"].items()
+        for subject in LABELS
+        if subject in samples[f"load {state} rate"]
     ]
     figure, axes = plt.subplots(figsize=(7, 0.6 + 0.28 * len(rows)), layout="constrained")
     for place, (_, subject, values) in enumerate(rows):
