@@ -97,7 +97,8 @@ class Boot:
     def _fail(self, stage: Stage, message: str, exit_code: int) -> bool:
         self.exit_code = exit_code
         stage.detail = message
-        log.critical("%s: failed, %s. Exit code %d.", stage.name, message.rstrip("."), exit_code)
+        end = "" if message.endswith((".", "?")) else "."
+        log.critical("%s: failed, %s%s Exit code %d.", stage.name, message, end, exit_code)
         return False
 
 
