@@ -31,6 +31,7 @@ class Proxy:
         self.port = free_port()
         self.fault: str | None = None
         self.accepted = 0
+        self._generation = 0  # a connection of an earlier one must not outlive a drop, however young it is
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
@@ -70,6 +71,7 @@ class Proxy:
 
     def _drop(self, reset: bool = False) -> None:
         with self._lock:
+            self._generation += 1
             victims, self._open = self._open, set()
         for victim in victims:
             _close(victim, reset)
@@ -81,15 +83,13 @@ class Proxy:
             except OSError:
                 return
             self.accepted += 1
-            threading.Thread(target=self._serve, args=[client, self.fault], daemon=True).start()
+            threading.Thread(target=self._serve, args=[client, self.fault, self._generation], daemon=True).start()
 
-    def _serve(self, client: socket.socket, fault: str | None) -> None:
+    def _serve(self, client: socket.socket, fault: str | None, generation: int) -> None:
         if fault in ("close", "reset", "refuse"):
             return _close(client, reset=fault == "reset")
-        with self._lock:
-            self._open.add(client)
-        if fault != self.fault:  # broken or healed since it was accepted
-            return self._forget(client)
+        if not self._keep(client, generation):
+            return None
         if fault == "http":
             with suppress(OSError):
                 client.sendall(GARBAGE)
@@ -99,12 +99,21 @@ class Proxy:
             server = socket.create_connection(("127.0.0.1", self.target))
         except OSError:
             return self._forget(client)
-        with self._lock:
-            self._open.add(server)
+        if not self._keep(server, generation):
+            return self._forget(client)
         up = {"greet_then_silent": 0, "stall_tls": SSL_REQUEST}.get(fault or "")
         threading.Thread(target=self._pump, args=[client, server, up, False], daemon=True).start()
         self._pump(server, client, None, fault == "drip")
         return None
+
+    def _keep(self, end: socket.socket, generation: int) -> bool:
+        """Remembers `end` for the next drop. False: that has been already, and `end` is closed."""
+        with self._lock:
+            if generation == self._generation:
+                self._open.add(end)
+                return True
+        _close(end)
+        return False
 
     def _pump(self, source: socket.socket, target: socket.socket, limit: int | None, drip: bool) -> None:
         """Forwards until an end closes; after `limit` bytes swallows the rest; or one byte every 0.3 s."""

@@ -219,7 +219,9 @@ def test_a_name_that_does_not_resolve(start: Start) -> None:
     assert service.exit_code() == 69
 
 
-def test_a_name_that_vanishes_and_comes_back(start: Start, proxy: Proxy, tmp_path: Path) -> None:
+def test_a_name_that_vanishes_and_comes_back(
+    start: Start, server: DatabaseServer, proxy: Proxy, tmp_path: Path
+) -> None:
     """A name that resolves only later is waited for, and one that vanishes after boot is reported and healed."""
     hosts = tmp_path / "hosts"
     hosts.write_text("")
@@ -230,6 +232,7 @@ def test_a_name_that_vanishes_and_comes_back(start: Start, proxy: Proxy, tmp_pat
     waiting = service.wait_for_reason("dns_failed")
     hosts.write_text("127.0.0.1 mysql-of-the-test.invalid\n")
     service.wait_until_ok()
+    service.wait_for(lambda _: len(server.connections()) == 1)  # the monitor's
     hosts.write_text("")
     proxy.heal()  # drops the connections, so that the name is asked for
     down = service.wait_for_reason("dns_failed")
@@ -244,6 +247,7 @@ def test_a_connection_killed_by_the_server(start: Start, server: DatabaseServer)
     service = start()
     service.wait_until_ok()
     assert service.ask("/api/test").status == 200
+    service.wait_for(lambda _: len(server.connections()) == 2)  # the monitor's and the pool's
     before = set(server.connections())
 
     kill_connections(server)
