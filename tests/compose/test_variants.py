@@ -17,7 +17,7 @@ networks:
 
 def test_password_as_a_secret(new_stack: NewStack) -> None:
     """With the overlay the password is a file: `docker inspect` of both containers does not show it."""
-    password = "$only ${in} 'the' \"file\" 비밀"
+    password = '$only ${in} the "file" 비밀'
     stack = new_stack(MYSQL_PASSWORD="in-a-file")
     (stack.folder / "secrets").mkdir(mode=0o700)
     (stack.folder / "secrets" / "mysql_password").write_text(password + "\n")
