@@ -54,6 +54,14 @@ def test_image_holds_no_secret(new_stack: NewStack, image: str) -> None:
     assert not any("PASSWORD" in line for line in json.loads(stack.docker("inspect", image))[0]["Config"]["Env"])
 
 
+def test_health_check_shows_no_password(mysql_stack: Stack) -> None:
+    """The command of MySQL's check, as `ps` would show it, names the variable alone."""
+    check = mysql_stack.inspect("mysql")["Config"]["Healthcheck"]["Test"]
+
+    assert "$MYSQL_PASSWORD" in check[1]
+    assert SETTINGS["MYSQL_PASSWORD"] not in check[1]
+
+
 def test_image_holds_the_service_alone(image: str, new_stack: NewStack) -> None:
     """Modules, page and lock, compiled; no tests, no documents, no Dockerfile, no cache of pip, no compiler."""
     look = "ls -A /app; ls /app/__pycache__ | grep -c pyc; ls -A /root/.cache; command -v gcc cc"
