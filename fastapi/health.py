@@ -73,11 +73,17 @@ class Health:
     @property
     def database(self) -> Snapshot:
         """The latest snapshot, or a stale one where the check itself is stuck or dead."""
-        late = time.monotonic() - self._news_due
-        if late < STALE_GRACE:
+        late = self._overdue
+        if not late:
             return self._latest
         hint = f"The check of the database is stuck: its news is {late:.0f} s overdue. A name server that does not "
         return self._latest._replace(status="stale", reason="timeout", hint=hint + "answer can hold it up.")
+
+    @property
+    def _overdue(self) -> float:
+        """Seconds that the promised news is late, or 0 while it is not late enough to count as stale."""
+        late = time.monotonic() - self._news_due
+        return late if late >= STALE_GRACE else 0.0
 
     def publish(
         self,
@@ -114,8 +120,8 @@ class Health:
             self._changes = (*self._changes[1 - HISTORY_CHANGES :], change)
 
     def _stale_change(self, now: datetime) -> Change | None:
-        late = time.monotonic() - self._news_due
-        return None if late < STALE_GRACE else Change(now - timedelta(seconds=late), "stale", "timeout")
+        late = self._overdue
+        return Change(now - timedelta(seconds=late), "stale", "timeout") if late else None
 
     def report(self) -> tuple[int, bytes]:
         """The status code and the JSON body of `/health`."""
