@@ -7,7 +7,7 @@ from faults import Fault
 
 def short_pause() -> float:
     """Seconds until the next try after one that cost the server nothing."""
-    return uniform(0.1, 0.2)
+    return uniform(0.05, 0.15)
 
 
 class Backoff:
