@@ -82,6 +82,15 @@ class Settings(BaseSettings):
     def _in_capitals(cls, level: str) -> str:
         return level.upper()
 
+    @field_validator("mysql_host", "host")
+    @classmethod
+    def _can_be_looked_up(cls, name: str) -> str:
+        try:
+            name.encode("idna")
+        except UnicodeError:
+            raise ValueError("is neither a host name nor an address") from None
+        return name
+
     @field_validator("mysql_password_file")
     @classmethod
     def _readable(cls, path: Path | None) -> Path | None:

@@ -58,6 +58,8 @@ def test_defaults() -> None:
     [
         ("MYSQL_HOST", None, "MYSQL_HOST is missing. Example: MYSQL_HOST=mysql"),
         ("MYSQL_HOST", "", "MYSQL_HOST is missing"),
+        ("MYSQL_HOST", "h" * 64, "MYSQL_HOST is neither a host name nor an address. Example: MYSQL_HOST=mysql"),
+        ("HOST", "a..b", "HOST is neither a host name nor an address. Example: HOST=127.0.0.1"),
         ("MYSQL_DATABASE", "  ", "MYSQL_DATABASE should have at least 1 character"),
         ("MYSQL_PASSWORD", None, "MYSQL_PASSWORD is missing"),
         ("MYSQL_PORT", "33o6", "MYSQL_PORT should be a valid integer"),
