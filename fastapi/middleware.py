@@ -7,15 +7,21 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PROBES = {"/health", "/health/live", "/health/history"}
+PROBE_LINES = 10  # a second: more failing probes than that would bury the reason, and slow the answers
 
 log = logging.getLogger("access")
 
 
 class AccessLog:
-    """Logs method, path, status and duration. Left out: probes that succeed, and the query, which may hold secrets."""
+    """Logs method, path, status and duration. The query is left out, because it may hold secrets.
+
+    Of the probes only those that fail are logged, and of these no more than `PROBE_LINES` a second, then their number.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._second = 0
+        self._failed_probes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -31,8 +37,17 @@ class AccessLog:
         try:
             await self._app(scope, receive, watched)
         finally:
-            if status >= 400 or scope["path"] not in PROBES:
+            if scope["path"] not in PROBES or (status >= 400 and self._may_log_probe()):
                 _write(scope, status, (time.perf_counter() - began) * 1000)
+
+    def _may_log_probe(self) -> bool:
+        second = int(time.monotonic())
+        if second != self._second:
+            if self._failed_probes > PROBE_LINES:
+                log.warning("%d more probes failed within that second", self._failed_probes - PROBE_LINES)
+            self._second, self._failed_probes = second, 0
+        self._failed_probes += 1
+        return self._failed_probes <= PROBE_LINES
 
 
 def _write(scope: Scope, status: int, ms: float) -> None:

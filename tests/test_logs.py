@@ -66,6 +66,18 @@ def test_probes_that_succeed_are_not_logged(start: Start, proxy: Proxy) -> None:
     service.wait_for_log("GET /health 503")
 
 
+def test_a_storm_of_failing_probes_does_not_flood_the_log(start: Start) -> None:
+    """Of the probes that fail within a second ten are lines, the others a number: the reason is not buried."""
+    service = start(MYSQL_PORT=free_port())
+    service.wait_for_reason("connection_refused")
+
+    for _ in range(100):
+        service.ask("/health")
+    service.wait_for(lambda _: bool(re.search(r"[1-9]\d* more probes failed within that second", service.log)))
+
+    assert service.log.count("GET /health 503") < 100
+
+
 @pytest.mark.parametrize("sent", ["abc-123", "A.b_c-9", "f" * 64])
 def test_a_sane_request_id_is_kept(start: Start, sent: str) -> None:
     """A client's request id is returned and stands in the log line of its request."""
