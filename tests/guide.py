@@ -1,0 +1,355 @@
+"""Runs the commands of a document as a reader would type them, and compares what they print with what it shows.
+
+    python tests/guide.py local README.md             in a network of its own where that is allowed
+    python tests/guide.py docker PRD/labs.en.md       with a Docker engine
+Exit code 0: everything was as shown; 1: something was not, and the output says what.
+
+A command stands in a block of the language `console` after `$ `, what follows is its output. In it
+- a line `…` stands for any lines, `‹1944›` or `…` inside a line for anything;
+- times, ports, pids and counts of attempts may differ;
+- a line that begins with `> ` continues the command, as does a line after one that ends with a backslash.
+A comment on the line before the block directs it:
+- `<!-- docker -->` or `<!-- both -->`: the pass that runs it, if not `local`;
+- `<!-- terminal 1 -->`: the command stays in the foreground of that terminal until a line `^C`;
+- `<!-- not run: reason -->`.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+PROJECT = Path(__file__).parent.parent
+SHOWN_FOLDER = "/home/me/bootstrap"  # what the documents call the project's folder
+PORT = 8000
+LIMIT = {"local": 120, "docker": 400}  # seconds for a command, or for what a terminal is to show
+ASKING = 20  # seconds that a question is asked again until its answer is as shown
+
+# What asks and changes nothing, so that it may be asked again; a reader looks again, too.
+QUESTION = re.compile(
+    r"(curl (?!.*-X)|python3 fastapi/health\.py|grep |"
+    r"docker (compose (ps|logs|exec -T fastapi python health\.py)|inspect|ps))[^;]*$",
+    re.DOTALL,
+)
+# What differs from run to run and needs no mark.
+VARYING = re.compile(
+    r"(?P<timestamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?)|(?P<date>\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT)|"
+    r"(?P<duration>\b\d+(\.\d+)? (ms|s|seconds|minutes?)\b)|(?P<address>127\.0\.0\.1:(?!8000|3306)\d+)|"
+    r"(?P<id>\b[0-9a-f]{32}\b)|(?P<process>\[\d+\]|pid \d+|kill (-\w+ )?\d+)|"
+    r"(?P<attempts>attempt \d+|\d+ attempts?)|(?P<mark>‹[^›]*›|…)"
+)
+ANY_OF = {
+    "timestamp": r"\d{4}-\d\d-\d\dT[\d:.]+Z?",
+    "date": r"\w{3}, \d\d \w{3} \d{4} [\d:]+ GMT",
+    "duration": r"\d+(\.\d+)? (ms|s|seconds|minutes?)",
+    "address": r"127\.0\.0\.1:\d+",
+    "id": "[0-9a-f]{32}",
+    "process": r"(\[\d+\]|pid \d+|kill (-\w+ )?\d+)",
+    "attempts": r"(attempt \d+|\d+ attempts?)",
+    "mark": ".*",
+}
+# Lines of a first ./run or ./test, which makes what is there already when the suite runs.
+PREPARATION = re.compile(r"==> (Making \.venv|Installing) .*|[.:]+( unpacking)?")
+
+
+@dataclass
+class Block:
+    """A block of commands in a document, with the item of the requirements that it belongs to."""
+
+    line: int
+    item: str
+    text: str
+    passes: set[str] = field(default_factory=lambda: {"local"})
+    terminal: str = ""
+    not_run: str = ""
+
+    @property
+    def commands(self) -> list[tuple[str, list[str]]]:
+        """Each command with the lines that it prints. In a terminal's later blocks the first command is empty."""
+        found: list[tuple[str, list[str]]] = [("", [])]
+        for line in self.text.splitlines():
+            command, output = found[-1]
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            elif not output and (command.endswith("\\") or line.startswith("> ")):
+                found[-1] = (f"{command}\n{line.removeprefix('> ')}", output)
+            else:
+                output.append(line)
+        return found if found[0][1] else found[1:]
+
+
+class Step(NamedTuple):
+    """A command, what the document shows, and what was seen."""
+
+    line: int
+    item: str
+    command: str
+    ok: bool
+    shown: str
+    seen: str
+
+
+def blocks(document: Path) -> list[Block]:
+    """The command blocks of a document, those that are not run included."""
+    found: list[Block] = []
+    item = directive = ""
+    fence: list[str] | None = None
+    for number, line in enumerate(document.read_text("utf-8").splitlines(), 1):
+        if fence is not None:
+            if line.strip() == "```":
+                found[-1].text = "\n".join(fence)
+                fence = None
+            else:
+                fence.append(line)
+        elif line.strip() == "```console":
+            fence = []
+            found.append(_directed(Block(number, item, ""), directive))
+        elif heading := re.match(r"#+ +([A-Z]+-\d+)?", line):
+            item = heading[1] or ""
+        directive = line.strip() if line.strip().startswith("<!--") else ""
+    return found
+
+
+def _directed(block: Block, directive: str) -> Block:
+    if not directive:
+        return block
+    words = directive.removeprefix("<!--").removesuffix("-->").strip()
+    if words.startswith("not run:"):
+        block.not_run = words.removeprefix("not run:").strip()
+        return block
+    for word in words.split(", "):
+        if word in ("docker", "local"):
+            block.passes = {word}
+        elif word == "both":
+            block.passes = {"local", "docker"}
+        elif word.startswith("terminal "):
+            block.terminal = word
+        else:
+            raise ValueError(f"line {block.line}: unknown directive {word!r}")
+    return block
+
+
+def matches(shown: list[str], seen: str) -> bool:
+    """Whether what was seen is what the document shows."""
+    lines = [r"(?:[^\n]*\n)*?" if line.strip() == "…" else _pattern(line) + r"[ \t]*\n" for line in shown]
+    return re.fullmatch("".join(lines), seen if seen.endswith("\n") or not seen else seen + "\n") is not None
+
+
+def _pattern(line: str) -> str:
+    parts, end = [], 0
+    for varying in VARYING.finditer(line := line.rstrip()):
+        parts += [re.escape(line[end : varying.start()]), ANY_OF[varying.lastgroup or "mark"]]
+        end = varying.end()
+    return "".join(parts) + re.escape(line[end:])
+
+
+class Terminal:
+    """A terminal with a command in its foreground."""
+
+    def __init__(self, start: Callable[[str, Path], "subprocess.Popen[bytes]"], command: str, log: Path) -> None:
+        self._log = log
+        self._read = 0
+        self.process = start(command, log)
+
+    def wait_for(self, lines: list[str], seconds: float, readable: Callable[[str], str]) -> tuple[bool, str]:
+        """Waits until the lines appeared in this order, `^C` pressed where it stands. Returns what was seen, too."""
+        deadline = time.monotonic() + seconds
+        begin = self._read
+        for line in lines:
+            if line == "^C":
+                os.killpg(self.process.pid, signal.SIGINT)
+            elif line.strip() != "…" and not PREPARATION.fullmatch(line):
+                while not (found := re.compile(f"^{_pattern(line)}[ \t]*$", re.M).search(self._text(readable))):
+                    if time.monotonic() > deadline:
+                        return False, f"{self._text(readable, begin)}\n(no line: {line})"
+                    time.sleep(0.1)
+                self._read += found.end()
+        if "^C" in lines:
+            try:
+                self.process.wait(max(1.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                return False, "did not end after ^C"
+        return True, self._text(readable, begin)
+
+    def _text(self, readable: Callable[[str], str], begin: int | None = None) -> str:
+        return readable(self._log.read_text("utf-8", "replace"))[self._read if begin is None else begin :]
+
+    def end(self) -> None:
+        for number in (signal.SIGINT, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(30)
+
+
+class Reader:
+    """Somebody who follows a document in a fresh copy of the project."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind = kind
+        self.folder = folder
+        self.name = f"guide{secrets.token_hex(2)}"  # of the Compose project; as long as `bootstrap`: tables
+        self.terminals: dict[str, Terminal] = {}
+        self._logs = 0
+        keep = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "XDG_RUNTIME_DIR")
+        self._environment = {name: os.environ[name] for name in keep if name in os.environ} | {
+            "LC_ALL": "C.UTF-8",
+            "COMPOSE_PROJECT_NAME": self.name,
+        }
+
+    def read(self, document: Path, item: str | None) -> Iterator[Step]:
+        """Does what the document says, from top to bottom; of the items only `item`, if that is given."""
+        for block in blocks(document):
+            wanted = item is None or block.item in ("", item)
+            if wanted and self.kind in block.passes and not block.not_run:
+                for command, shown in block.commands:
+                    ok, seen = self._in_terminal(block, command, shown) if block.terminal else self._do(command, shown)
+                    yield Step(block.line, block.item, command or block.terminal, ok, "\n".join(shown), seen)
+
+    def _in_terminal(self, block: Block, command: str, shown: list[str]) -> tuple[bool, str]:
+        if command:
+            self.terminals[block.terminal] = Terminal(self._start, command, self._new_log())
+        return self.terminals[block.terminal].wait_for(shown, LIMIT[self.kind], self._as_shown)
+
+    def _do(self, command: str, shown: list[str]) -> tuple[bool, str]:
+        deadline = time.monotonic() + ASKING
+        while True:
+            code, seen = self._run(command)
+            ok = matches(shown, seen) and (shown != ["…"] or code == 0)
+            if ok or not QUESTION.match(command) or time.monotonic() > deadline:
+                return ok, seen
+            time.sleep(0.2)
+
+    def _run(self, command: str) -> tuple[int, str]:
+        log = self._new_log()
+        process = self._start(command, log)
+        try:
+            code = process.wait(LIMIT[self.kind])
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return process.wait(), f"{log.read_text('utf-8', 'replace')}\n(not done after {LIMIT[self.kind]} s)"
+        return code, self._as_shown(log.read_text("utf-8", "replace"))
+
+    def _start(self, command: str, log: Path) -> "subprocess.Popen[bytes]":
+        with log.open("wb") as output:  # not a pipe: a server that the command leaves behind would keep it open
+            return subprocess.Popen(
+                ["bash", "-c", command],
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def _new_log(self) -> Path:
+        self._logs += 1
+        return self.folder.parent / f"output-{self._logs}"
+
+    def _as_shown(self, text: str) -> str:
+        return text.replace(str(self.folder), SHOWN_FOLDER).replace(self.name, "bootstrap").replace("\r", "")
+
+    def leave(self) -> None:
+        """Ends what still runs."""
+        for terminal in self.terminals.values():
+            terminal.end()
+        if self.kind == "docker":
+            if not (self.folder / ".env").exists():
+                shutil.copy(self.folder / ".env.example", self.folder / ".env")
+            self._run("docker compose down --volumes --rmi local --remove-orphans")
+
+
+@contextmanager
+def reader(kind: str) -> Iterator[Reader]:
+    """A reader with a fresh copy of the project; at the end nothing of it is left."""
+    with tempfile.TemporaryDirectory(prefix="guide-") as scratch:
+        Path(scratch).chmod(0o755)  # the database server runs as another user
+        folder = Path(scratch) / "bootstrap"
+        leave_out = shutil.ignore_patterns(".git", ".env", ".venv", ".local", ".reports", "__pycache__", ".*_cache")
+        shutil.copytree(PROJECT, folder, ignore=leave_out)
+        (folder / ".venv").symlink_to(Path(sys.prefix))
+        someone = Reader(kind, folder)
+        try:
+            yield someone
+        finally:
+            someone.leave()
+
+
+def in_own_network(command: list[str]) -> list[str]:
+    """The command in a network and with pids of its own, where the machine allows that: its port 8000 is free."""
+    user = [] if os.geteuid() == 0 else ["--map-current-user", "--keep-caps"]
+    alone = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", *user]
+    try:
+        allowed = subprocess.run([*alone, "true"], capture_output=True, timeout=10).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        allowed = False
+    return [*alone, *command, "--alone"] if allowed else command
+
+
+def _bring_up_loopback() -> None:
+    with socket.socket() as anything, suppress(OSError):
+        fcntl.ioctl(anything, 0x8914, struct.pack("16sh", b"lo", 0x41))  # SIOCSIFFLAGS: up, running
+
+
+@contextmanager
+def _port_8000(alone: bool) -> Iterator[None]:
+    """One reader at a time, unless it is alone in its network. Raises SystemExit when another program has the port."""
+    folder = os.open(tempfile.gettempdir(), os.O_RDONLY)
+    with socket.socket() as trial:
+        if not alone:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", PORT))
+        except OSError:
+            sys.exit(f"port {PORT}, which the documents use, is taken: end the program that has it")
+        trial.close()
+        yield
+    os.close(folder)
+
+
+def main() -> int:
+    """Reads one document. Returns the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("kind", choices=sorted(LIMIT))
+    parser.add_argument("document", type=Path)
+    parser.add_argument("--report", type=Path, help="file for the steps as JSON")
+    parser.add_argument("--item", help="only the item with this id, and what stands outside of items")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # set by itself, in the end
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not options.inside:
+        command = [sys.executable, __file__, *sys.argv[1:], "--inside"]
+        command = in_own_network(command) if options.kind == "local" else command
+        os.execvp(command[0], command)
+    if options.alone:
+        _bring_up_loopback()
+    steps = []
+    with _port_8000(options.alone), reader(options.kind) as someone:
+        for step in someone.read(options.document.resolve(), options.item):
+            steps.append(step)
+            print(f"{'✓' if step.ok else '✗'} {options.document}:{step.line} {step.item} $ {step.command}", flush=True)
+            if not step.ok:
+                print(f"--- shown\n{step.shown}\n--- seen\n{step.seen}\n---", flush=True)
+    if options.report:
+        options.report.write_text(json.dumps([step._asdict() for step in steps]))
+    return 0 if all(step.ok for step in steps) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
