@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,26 +42,29 @@ ASKING = 20  # seconds that a question is asked again until its answer is as sho
 
 # What asks and changes nothing, so that it may be asked again; a reader looks again, too.
 QUESTION = re.compile(
-    r"(curl (?!.*-X)|python3 fastapi/health\.py|grep |"
-    r"docker (compose (ps|logs|exec -T fastapi python health\.py)|inspect|ps))[^;]*$",
+    r"(sleep \d+; )?(curl (?!.*-X)|python3 fastapi/health\.py|grep |"
+    r"docker (compose (ps|logs|exec -T fastapi python health\.py)|inspect|ps))[^;]*(; echo .*)?$",
     re.DOTALL,
 )
 # What differs from run to run and needs no mark.
 VARYING = re.compile(
     r"(?P<timestamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?)|(?P<date>\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT)|"
-    r"(?P<duration>\b\d+(\.\d+)? (ms|s|seconds|minutes?)\b)|(?P<address>127\.0\.0\.1:(?!8000|3306)\d+)|"
+    r"(?P<duration>\b\d+(\.\d+)? (ms|s|seconds?|minutes?)\b)|(?P<address>127\.0\.0\.1:(?!8000|3306)\d+)|"
     r"(?P<id>\b[0-9a-f]{32}\b)|(?P<process>\[\d+\]|pid \d+|kill (-\w+ )?\d+)|"
-    r"(?P<attempts>attempt \d+|\d+ attempts?)|(?P<mark>‹[^›]*›|…)"
+    r"(?P<attempts>attempt \d+|\d+ attempts?)|(?P<mark>‹[^›]*›|…)|"
+    r"(?P<gap> {2,})|(?P<length>content-length: \d+)"
 )
 ANY_OF = {
     "timestamp": r"\d{4}-\d\d-\d\dT[\d:.]+Z?",
     "date": r"\w{3}, \d\d \w{3} \d{4} [\d:]+ GMT",
-    "duration": r"\d+(\.\d+)? (ms|s|seconds|minutes?)",
+    "duration": r"\d+(\.\d+)? (ms|s|seconds?|minutes?)",
     "address": r"127\.0\.0\.1:\d+",
     "id": "[0-9a-f]{32}",
     "process": r"(\[\d+\]|pid \d+|kill (-\w+ )?\d+)",
     "attempts": r"(attempt \d+|\d+ attempts?)",
     "mark": ".*",
+    "gap": " {2,}",  # a column is as wide as its entries
+    "length": r"content-length: \d+",
 }
 # Lines of a first ./run or ./test, which makes what is there already when the suite runs.
 PREPARATION = re.compile(r"==> (Making \.venv|Installing) .*|[.:]+( unpacking)?")
@@ -77,6 +80,9 @@ class Block:
     passes: set[str] = field(default_factory=lambda: {"local"})
     terminal: str = ""
     not_run: str = ""
+
+    def run_in(self, kind: str) -> bool:
+        return kind in self.passes and not self.not_run
 
     @property
     def commands(self) -> list[tuple[str, list[str]]]:
@@ -212,11 +218,11 @@ class Reader:
             "COMPOSE_PROJECT_NAME": self.name,
         }
 
-    def read(self, document: Path, item: str | None) -> Iterator[Step]:
-        """Does what the document says, from top to bottom; of the items only `item`, if that is given."""
+    def read(self, document: Path, items: list[str] | None) -> Iterator[Step]:
+        """Does what the document says, from top to bottom; of the items only `items`, if they are given."""
         for block in blocks(document):
-            wanted = item is None or block.item in ("", item)
-            if wanted and self.kind in block.passes and not block.not_run:
+            wanted = items is None or block.item in ("", *items)
+            if wanted and block.run_in(self.kind):
                 for command, shown in block.commands:
                     ok, seen = self._in_terminal(block, command, shown) if block.terminal else self._do(command, shown)
                     yield Step(block.line, block.item, command or block.terminal, ok, "\n".join(shown), seen)
@@ -323,13 +329,37 @@ def _port_8000(alone: bool) -> Iterator[None]:
     os.close(folder)
 
 
+def run(kind: str, document: Path, items: Iterable[str] | None = None) -> list[Step]:
+    """Runs this program for a document. Raises RuntimeError with what it printed where it could not begin."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report"
+        command = [sys.executable, __file__, kind, str(document), "--report", str(report)]
+        command += ["--items", *items] if items is not None else []
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=1500)
+        if not report.exists():
+            raise RuntimeError(done.stdout + done.stderr)
+        return [Step(**step) for step in json.loads(report.read_text())]
+
+
+def differences(steps: Iterable[Step]) -> str:
+    """What was not as the document shows it, in words; empty where all was."""
+    steps = list(steps)
+    if not steps:
+        return "nothing was run"
+    return "\n".join(
+        f"line {step.line} {step.item} $ {step.command}\n--- shown\n{step.shown}\n--- seen\n{step.seen}"
+        for step in steps
+        if not step.ok
+    )
+
+
 def main() -> int:
     """Reads one document. Returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("kind", choices=sorted(LIMIT))
     parser.add_argument("document", type=Path)
     parser.add_argument("--report", type=Path, help="file for the steps as JSON")
-    parser.add_argument("--item", help="only the item with this id, and what stands outside of items")
+    parser.add_argument("--items", nargs="*", help="only these of the items, and what stands outside of items")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # set by itself, in the end
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -341,11 +371,11 @@ def main() -> int:
         _bring_up_loopback()
     steps = []
     with _port_8000(options.alone), reader(options.kind) as someone:
-        for step in someone.read(options.document.resolve(), options.item):
+        for step in someone.read(options.document.resolve(), options.items):
             steps.append(step)
             print(f"{'✓' if step.ok else '✗'} {options.document}:{step.line} {step.item} $ {step.command}", flush=True)
             if not step.ok:
-                print(f"--- shown\n{step.shown}\n--- seen\n{step.seen}\n---", flush=True)
+                print(differences([step]), flush=True)
     if options.report:
         options.report.write_text(json.dumps([step._asdict() for step in steps]))
     return 0 if all(step.ok for step in steps) else 1
