@@ -29,7 +29,7 @@ class WithoutJitter:
 
     def pause(self, fault: Fault) -> float:
         if fault.cheap:
-            return 0.15
+            return 0.1
         self._tries += 1
         return min(1.0, 0.1 * 2.0**self._tries)
 
