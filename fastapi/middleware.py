@@ -1,5 +1,6 @@
 """Middleware: the access log with durations, and which request ids are accepted from outside."""
 
+import asyncio
 import logging
 import re
 import time
@@ -20,7 +21,6 @@ class AccessLog:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._second = 0
         self._failed_probes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,13 +41,15 @@ class AccessLog:
                 _write(scope, status, (time.perf_counter() - began) * 1000)
 
     def _may_log_probe(self) -> bool:
-        second = int(time.monotonic())
-        if second != self._second:
-            if self._failed_probes > PROBE_LINES:
-                log.warning("%d more probes failed within that second", self._failed_probes - PROBE_LINES)
-            self._second, self._failed_probes = second, 0
+        if not self._failed_probes:
+            asyncio.get_running_loop().call_later(1, self._end_second)
         self._failed_probes += 1
         return self._failed_probes <= PROBE_LINES
+
+    def _end_second(self) -> None:
+        if self._failed_probes > PROBE_LINES:
+            log.warning("%d more probes failed within that second", self._failed_probes - PROBE_LINES)
+        self._failed_probes = 0
 
 
 def _write(scope: Scope, status: int, ms: float) -> None:
