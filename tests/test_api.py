@@ -8,6 +8,7 @@ from server import DatabaseServer
 from service import Changed, Start
 
 
+@pytest.mark.prd("API-01")
 def test_the_routes(start: Start) -> None:
     """/api/ answers by itself, /api/test after a real round trip, and the documentation is there."""
     service = start()
@@ -22,6 +23,7 @@ def test_the_routes(start: Start) -> None:
     assert {service.ask(path).status for path in ("/docs", "/redoc")} == {200}
 
 
+@pytest.mark.prd("API-03")
 def test_an_exhausted_pool_is_a_503(start: Start, server: DatabaseServer) -> None:
     """A request that gets no connection in DB_POOL_TIMEOUT is told to come again, with the reason."""
     service = start(DB_POOL_SIZE=1, DB_MAX_OVERFLOW=0, DB_POOL_TIMEOUT=0.5, DB_READ_TIMEOUT=3)
@@ -50,6 +52,7 @@ def with_a_mistake(changed: Changed) -> Path:
     return changed("api.py", '@router.get("/test"', BROKEN + '\n\n@router.get("/test"')
 
 
+@pytest.mark.prd("API-04")
 def test_a_mistake_in_a_statement_stays_a_500(start: Start, with_a_mistake: Path) -> None:
     """A statement that is wrong is not an outage: 500 without details, and no value of the statement in the log."""
     service = start(folder=with_a_mistake, may_trace=True)

@@ -20,6 +20,7 @@ def settings_for(server: DatabaseServer, **changes: object) -> Settings:
     return Settings.model_validate({**values, "mysql_password": server.password, **changes})
 
 
+@pytest.mark.prd("SET-05")
 @pytest.mark.parametrize(
     "password", ["p@ss:/?#%", "' \" ` \\", "with spaces ", "비밀번호", "密码🔑", "${x}", "", "x" * 200]
 )
@@ -32,6 +33,7 @@ def test_any_password_works(server: DatabaseServer, password: str) -> None:
         assert connection.latency_ms > 0
 
 
+@pytest.mark.prd("WAIT-05")
 @pytest.mark.parametrize(("fault", "reason"), REASONS.items())
 def test_no_fault_holds_a_login(server: DatabaseServer, proxy: Proxy, fault: str, reason: str) -> None:
     """A login ends at its deadline at the latest, with the right reason, and leaves no connection open."""
@@ -44,6 +46,7 @@ def test_no_fault_holds_a_login(server: DatabaseServer, proxy: Proxy, fault: str
     assert explain(caught.value, settings).reason == reason
 
 
+@pytest.mark.prd("HEALTH-03")
 def test_no_fault_holds_a_check(server: DatabaseServer, proxy: Proxy) -> None:
     """A check on an open connection ends at its deadline, although the read timeout is far away."""
     settings = settings_for(server, mysql_port=proxy.port)
@@ -56,6 +59,7 @@ def test_no_fault_holds_a_check(server: DatabaseServer, proxy: Proxy) -> None:
     assert explain(caught.value, settings).reason == "timeout"
 
 
+@pytest.mark.prd("WAIT-02")
 def test_what_costs_the_server_nothing_is_cheap(server: DatabaseServer, proxy: Proxy) -> None:
     """A refusal, and a close before any greeting, may be tried again at once; a login that was refused may not."""
     settings = settings_for(server, mysql_port=proxy.port)
@@ -71,6 +75,7 @@ def test_what_costs_the_server_nothing_is_cheap(server: DatabaseServer, proxy: P
     assert cheap == {"refuse": True, "close": True, "reset": True, "silent": False}
 
 
+@pytest.mark.prd("HEALTH-04")
 def test_a_close_wakes_the_waiting(server: DatabaseServer) -> None:
     """Waiting on an idle connection ends when the server closes it, long before the time is over."""
     with closing(Connection(settings_for(server), deadline=5, read_timeout=5)) as connection:
@@ -81,6 +86,7 @@ def test_a_close_wakes_the_waiting(server: DatabaseServer) -> None:
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.prd("WHY-03")
 def test_garbage_that_looks_like_a_packet(
     server: DatabaseServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +101,7 @@ def test_garbage_that_looks_like_a_packet(
     assert explain(caught.value, settings).reason == "not_mysql"
 
 
+@pytest.mark.prd("SEC-01")
 def test_a_hint_holds_no_secret(server: DatabaseServer, tmp_path: Path) -> None:
     """An explained error names host and user, and neither the password nor the driver's text."""
     settings = settings_for(server, mysql_password=SecretStr("wr0ng-one"))

@@ -22,6 +22,7 @@ def pid_of(service: Service, as_pid_1: bool) -> int:
     return int(psutil.Process(service.process.pid).children()[0].pid)
 
 
+@pytest.mark.prd("EXIT-01")
 def test_69_when_the_database_does_not_come(start: Start) -> None:
     """A server that is not there within DB_WAIT_TIMEOUT ends the process with 69 and a summary in the log."""
     service = start(MYSQL_PORT=free_port(), DB_WAIT_TIMEOUT=1.5)
@@ -31,6 +32,7 @@ def test_69_when_the_database_does_not_come(start: Start) -> None:
     assert "Exit code 69." in service.log
 
 
+@pytest.mark.prd("EXIT-02")
 def test_70_when_a_stage_breaks(start: Start, changed: Changed) -> None:
     """A mistake in the code of a stage ends the process with 70 and names the error and its place."""
     folder = changed("api.py", "router = ", "1 / 0\nrouter = ")
@@ -41,6 +43,7 @@ def test_70_when_a_stage_breaks(start: Start, changed: Changed) -> None:
     assert "routers: failed, unexpected ZeroDivisionError at api.py:" in service.log
 
 
+@pytest.mark.prd("EXIT-04")
 def test_78_when_settings_are_wrong(start: Start) -> None:
     """All mistakes are named in one message before anything else starts, and the exit code is 78."""
     service = start(MYSQL_HOST=None, MYSQL_PORT="abc", DB_WAIT_TIMEOUT=-1)
@@ -52,6 +55,7 @@ def test_78_when_settings_are_wrong(start: Start) -> None:
     assert "answering on" not in service.log
 
 
+@pytest.mark.prd("EXIT-04")
 def test_78_when_the_port_is_taken(start: Start) -> None:
     """A port that another program uses is a clear line, and 78."""
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -61,6 +65,7 @@ def test_78_when_the_port_is_taken(start: Start) -> None:
     assert "Address already in use" in service.log
 
 
+@pytest.mark.prd("EXIT-04")
 @pytest.mark.parametrize("host", ["203.0.113.1", "no.such.host.invalid"])
 def test_78_when_the_host_is_wrong(start: Start, host: str) -> None:
     """An address that is not this machine's is a clear line, and 78."""
@@ -70,6 +75,7 @@ def test_78_when_the_host_is_wrong(start: Start, host: str) -> None:
     assert f"cannot listen on HOST={host}" in service.log
 
 
+@pytest.mark.prd("EXIT-05")
 @pytest.mark.parametrize("as_pid_1", [False, True], ids=["child", "pid1"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_0_when_stopped_while_serving(start: Start, number: signal.Signals, as_pid_1: bool) -> None:
@@ -83,6 +89,7 @@ def test_0_when_stopped_while_serving(start: Start, number: signal.Signals, as_p
     assert service.log.rstrip().endswith("stopped, exit code 0")
 
 
+@pytest.mark.prd("EXIT-06")
 @pytest.mark.parametrize("as_pid_1", [False, True], ids=["child", "pid1"])
 @pytest.mark.parametrize("fault", ["refuse", "silent", "drip"])
 def test_0_when_stopped_while_waiting(start: Start, proxy: Proxy, fault: str, as_pid_1: bool) -> None:
@@ -97,6 +104,7 @@ def test_0_when_stopped_while_waiting(start: Start, proxy: Proxy, fault: str, as
     assert service.exit_code(seconds=10) == 0
 
 
+@pytest.mark.prd("EXIT-06")
 @pytest.mark.parametrize("stage", ["read_settings", "set_up_logging", "add_middleware", "include_routers",
                                    "connect_database", "start_monitor", "become_ready"])  # fmt: skip
 @pytest.mark.parametrize("as_pid_1", [False, True], ids=["child", "pid1"])
@@ -112,6 +120,7 @@ def test_0_when_stopped_in_any_stage(start: Start, changed: Changed, stage: str,
     assert service.exit_code(seconds=10) == 0
 
 
+@pytest.mark.prd("EXIT-06")
 def test_0_when_stopped_while_python_still_imports(start: Start, changed: Changed) -> None:
     """SIGTERM counts from the first line of main.py on, before the imports are done."""
     folder = changed(
@@ -123,6 +132,7 @@ def test_0_when_stopped_while_python_still_imports(start: Start, changed: Change
     assert service.terminate(seconds=10) == 0
 
 
+@pytest.mark.prd("EXIT-07")
 def test_a_request_in_flight_is_finished(start: Start, proxy: Proxy) -> None:
     """SIGTERM lets a request end that waits for a slow database, then exits with 0."""
     service = start(MYSQL_PORT=proxy.port)
@@ -139,6 +149,7 @@ def test_a_request_in_flight_is_finished(start: Start, proxy: Proxy) -> None:
     assert code == 0
 
 
+@pytest.mark.prd("EXIT-07")
 def test_a_request_that_never_ends_does_not_keep_the_process(start: Start, server: DatabaseServer) -> None:
     """A request stuck in a frozen database is dropped after a while; the exit code is still 0."""
     service = start(DB_READ_TIMEOUT=100)
@@ -159,6 +170,7 @@ def test_a_request_that_never_ends_does_not_keep_the_process(start: Start, serve
 UVICORN = [sys.executable, "-m", "uvicorn", "main:app", "--app-dir", "../fastapi", "--port", "{port}"]
 
 
+@pytest.mark.prd("BOOT-04", "EXIT-08")
 def test_uvicorn_can_launch_it_too(start: Start) -> None:
     """`uvicorn main:app --app-dir fastapi` serves; what it gives up is the exit code of a stop."""
     service = start(UVICORN)
@@ -171,6 +183,7 @@ def test_uvicorn_can_launch_it_too(start: Start) -> None:
     assert service.terminate() == -signal.SIGTERM
 
 
+@pytest.mark.prd("EXIT-08")
 def test_what_uvicorn_gives_up(start: Start) -> None:
     """Launched by uvicorn, wrong settings still end with 78, but a database that does not come ends with a signal."""
     misconfigured = start(UVICORN, MYSQL_HOST=None)

@@ -44,6 +44,7 @@ REFUSALS: dict[str, Callable[[DatabaseServer], None]] = {
 }
 
 
+@pytest.mark.prd("WAIT-04", "WHY-05", "EXIT-03")
 @pytest.mark.parametrize("reason", REFUSALS)
 def test_a_refusal_at_boot_ends_with_77(start: Start, server: DatabaseServer, reason: str) -> None:
     """What only a person can change is tried for five seconds, then the process says what to do and exits with 77."""
@@ -59,6 +60,7 @@ def test_a_refusal_at_boot_ends_with_77(start: Start, server: DatabaseServer, re
     assert service.log.rstrip().endswith("stopped, exit code 77")
 
 
+@pytest.mark.prd("HEALTH-02")
 @pytest.mark.parametrize("reason", REFUSALS)
 def test_a_refusal_after_boot_is_reported_and_healed(start: Start, server: DatabaseServer, reason: str) -> None:
     """When the server begins to refuse, /health says so; when it stops refusing, the service is ready again."""
@@ -75,6 +77,7 @@ def test_a_refusal_after_boot_is_reported_and_healed(start: Start, server: Datab
     assert service.terminate() == 0
 
 
+@pytest.mark.prd("WAIT-04")
 def test_a_password_that_becomes_right_in_time(start: Start, server: DatabaseServer) -> None:
     """A server that is still being set up may refuse for a few seconds: the service waits and gets ready."""
     change_password(server)
@@ -87,6 +90,7 @@ def test_a_password_that_becomes_right_in_time(start: Start, server: DatabaseSer
     assert service.terminate() == 0
 
 
+@pytest.mark.prd("WHY-05")
 @pytest.mark.parametrize("name", ["missing", "없는_데이터베이스"])
 def test_a_database_that_does_not_exist(start: Start, server: DatabaseServer, name: str) -> None:
     """It shows as 1044 to an ordinary user and as 1049 to a mighty one, and is `database_denied` to both."""
@@ -100,6 +104,7 @@ def test_a_database_that_does_not_exist(start: Start, server: DatabaseServer, na
     assert service.exit_code() == 77
 
 
+@pytest.mark.prd("WHY-06")
 def test_too_many_connections(start: Start, server: DatabaseServer) -> None:
     """A full server is named at boot and after it, and the service is ready when there is room."""
     others = [pymysql.connect(unix_socket=str(server.socket), user="root") for _ in range(12)]
@@ -123,6 +128,7 @@ def test_too_many_connections(start: Start, server: DatabaseServer) -> None:
     assert service.terminate() == 0
 
 
+@pytest.mark.prd("WHY-06")
 def test_a_user_over_its_own_limit(start: Start, server: DatabaseServer) -> None:
     """An account with a limit of its own is `too_many_connections`, too, at boot and after it."""
     limit_account(server)
@@ -141,6 +147,7 @@ def test_a_user_over_its_own_limit(start: Start, server: DatabaseServer) -> None
     assert service.terminate() == 0
 
 
+@pytest.mark.prd("WHY-02")
 def test_a_frozen_server_at_boot(start: Start, server: DatabaseServer) -> None:
     """A server stopped in its tracks is a timeout at boot, and the service is ready when it goes on."""
     server.freeze()
@@ -154,6 +161,7 @@ def test_a_frozen_server_at_boot(start: Start, server: DatabaseServer) -> None:
     assert service.terminate() == 0
 
 
+@pytest.mark.prd("WHY-02", "HEALTH-03", "API-02")
 def test_a_frozen_server_after_boot(start: Start, server: DatabaseServer) -> None:
     """A server that freezes while serving is reported within interval and deadline, and again as up when it goes on."""
     service = start(DB_READ_TIMEOUT=3)
@@ -172,6 +180,7 @@ def test_a_frozen_server_after_boot(start: Start, server: DatabaseServer) -> Non
     assert service.terminate() == 0
 
 
+@pytest.mark.prd("WHY-01", "HEALTH-02")
 @pytest.mark.parametrize("end", [DatabaseServer.stop, DatabaseServer.kill], ids=["stopped", "killed"])
 def test_a_server_that_ends_and_starts_again(
     start: Start, server: DatabaseServer, end: Callable[[DatabaseServer], None]
@@ -194,6 +203,7 @@ def test_a_server_that_ends_and_starts_again(
     assert service.terminate() == 0
 
 
+@pytest.mark.prd("WAIT-01")
 def test_a_server_that_comes_up_after_five_seconds(start: Start, server: DatabaseServer) -> None:
     """The service waits for a server that starts late, and says how long it took."""
     server.stop()
@@ -209,6 +219,7 @@ def test_a_server_that_comes_up_after_five_seconds(start: Start, server: Databas
     assert service.terminate() == 0
 
 
+@pytest.mark.prd("WHY-04")
 def test_a_name_that_does_not_resolve(start: Start) -> None:
     """A host name that nobody knows is `dns_failed`, at once, and ends with 69."""
     service = start(MYSQL_HOST="nobody.invalid", DB_WAIT_TIMEOUT=2)
@@ -219,6 +230,7 @@ def test_a_name_that_does_not_resolve(start: Start) -> None:
     assert service.exit_code() == 69
 
 
+@pytest.mark.prd("WHY-04")
 def test_a_name_that_vanishes_and_comes_back(
     start: Start, server: DatabaseServer, proxy: Proxy, tmp_path: Path
 ) -> None:
@@ -242,6 +254,7 @@ def test_a_name_that_vanishes_and_comes_back(
     assert (waiting["database"]["status"], down["database"]["status"]) == ("waiting", "down")
 
 
+@pytest.mark.prd("HEALTH-05")
 def test_a_connection_killed_by_the_server(start: Start, server: DatabaseServer) -> None:
     """Losing one connection is not an outage: the service opens another at once and stays up."""
     service = start()
@@ -258,6 +271,7 @@ def test_a_connection_killed_by_the_server(start: Start, server: DatabaseServer)
     assert "database down" not in service.log
 
 
+@pytest.mark.prd("HEALTH-05")
 def test_wait_timeout_passed(start: Start, server: DatabaseServer) -> None:
     """Connections that the server closes for idleness are replaced unnoticed, the monitor's and the pool's."""
     server.sql("SET GLOBAL wait_timeout = 1")
@@ -273,6 +287,7 @@ def test_wait_timeout_passed(start: Start, server: DatabaseServer) -> None:
     assert "database down" not in service.log
 
 
+@pytest.mark.prd("SEC-03")
 def test_verified_tls(start: Start, server: DatabaseServer) -> None:
     """With MYSQL_SSL_CA the server's certificate is verified, and a right one is accepted."""
     service = start(MYSQL_SSL_CA=server.ca)
@@ -282,6 +297,7 @@ def test_verified_tls(start: Start, server: DatabaseServer) -> None:
     assert service.ask("/api/test").status == 200
 
 
+@pytest.mark.prd("SEC-03")
 def test_a_certificate_of_another_ca(start: Start, server: DatabaseServer, other_ca: Path) -> None:
     """A certificate that MYSQL_SSL_CA did not sign is `tls_failed` and ends with 77."""
     service = start(MYSQL_SSL_CA=other_ca)
@@ -292,6 +308,7 @@ def test_a_certificate_of_another_ca(start: Start, server: DatabaseServer, other
     assert service.exit_code() == 77
 
 
+@pytest.mark.prd("WHY-03")
 def test_a_wrong_port_that_is_another_program(start: Start, proxy: Proxy) -> None:
     """A port that speaks HTTP is `not_mysql`, which waiting may heal, so it ends with 69."""
     proxy.break_with("http")

@@ -28,6 +28,7 @@ def database_connections(service: Service, port: int) -> int:
     return sum(1 for connection in connections if connection.raddr and connection.raddr.port == port)
 
 
+@pytest.mark.prd("BOOT-01", "HEALTH-01")
 def test_the_body_says_all_that_is_known(start: Start) -> None:
     """A ready service lists its stages in order, each done with a time, and the database with the last check."""
     service = start()
@@ -42,6 +43,7 @@ def test_the_body_says_all_that_is_known(start: Start) -> None:
     assert 0 < body["database"]["latency_ms"] < 1000
 
 
+@pytest.mark.prd("PROBE-02")
 @pytest.mark.parametrize("path", ["/health", "/health/live"])
 def test_get_and_head(start: Start, path: str) -> None:
     """Both are answered with 200 and may not be cached; HEAD has no body; other methods are refused."""
@@ -57,6 +59,7 @@ def test_get_and_head(start: Start, path: str) -> None:
     assert not head.text
 
 
+@pytest.mark.prd("SEC-02")
 def test_details_can_be_hidden(start: Start, proxy: Proxy) -> None:
     """HEALTH_DETAILS=false leaves the status alone, up and down, and a request's 503 names no reason either."""
     service = start(HEALTH_DETAILS="false", MYSQL_PORT=proxy.port)
@@ -71,6 +74,7 @@ def test_details_can_be_hidden(start: Start, proxy: Proxy) -> None:
     assert (request.status, request.json) == (503, {"status": "unavailable"})
 
 
+@pytest.mark.prd("PROBE-04")
 def test_the_checks_do_not_grow_with_the_probes(start: Start, server: DatabaseServer) -> None:
     """A thousand probes cause no query: the monitor asks once an interval, whoever asks it."""
     service = start(DB_CHECK_INTERVAL=60)
@@ -84,6 +88,7 @@ def test_the_checks_do_not_grow_with_the_probes(start: Start, server: DatabaseSe
     assert own_queries < 10
 
 
+@pytest.mark.prd("PROBE-01", "PROBE-05")
 def test_200_concurrent_probes_while_the_server_is_frozen(start: Start, server: DatabaseServer) -> None:
     """No probe waits for the frozen database, at most one check is in flight, and liveness stays 200."""
     service = start()
@@ -100,6 +105,7 @@ def test_200_concurrent_probes_while_the_server_is_frozen(start: Start, server: 
     assert connections <= 1
 
 
+@pytest.mark.prd("PROBE-05")
 def test_blocked_requests_do_not_slow_the_probes(start: Start, server: DatabaseServer) -> None:
     """With all forty threads of the pool waiting for a frozen database, /health is answered before any of them."""
     service = start(DB_POOL_SIZE=40, DB_CHECK_TIMEOUT=20)
@@ -130,6 +136,7 @@ def outage(service: Service, proxy: Proxy, fault: str) -> None:
     service.wait_until_ok()
 
 
+@pytest.mark.prd("HEALTH-07")
 def test_100_outages_leave_nothing_behind(start: Start, proxy: Proxy, server: DatabaseServer) -> None:
     """Threads, open files, connections and memory are after a hundred outages what they were after ten."""
     service = start(MYSQL_PORT=proxy.port)
@@ -154,6 +161,7 @@ def fresh_health() -> health.Health:
     return health.Health(boot)
 
 
+@pytest.mark.prd("HEALTH-06")
 def test_a_stuck_check_is_stale(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the promised news does not come in time, the last good news does not count any more."""
     clock = SimpleNamespace(now=100.0)
@@ -168,6 +176,7 @@ def test_a_stuck_check_is_stale(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (in_time, too_late) == ((200, "up"), (503, "stale"))
 
 
+@pytest.mark.prd("WAIT-01")
 def test_attempts_count_an_outage() -> None:
     """`attempts` grows with every failed try, says at last what it took, and begins anew with the next outage."""
     watched = fresh_health()
@@ -181,6 +190,7 @@ def test_attempts_count_an_outage() -> None:
     assert seen == [1, 2, 3, 3, 1, 2, 3]
 
 
+@pytest.mark.prd("BOOT-03")
 def test_before_the_routers_a_path_is_not_missing_but_not_there_yet(start: Start, slow_routers: Path) -> None:
     """While the routers are being loaded, /api/ answers 503, not 404, and /health says `starting`."""
     service = start(folder=slow_routers)

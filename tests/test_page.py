@@ -56,6 +56,7 @@ def strip(page: Page, status: str) -> str:
     return page.locator(f"#strip .{status}").get_attribute("d") or ""
 
 
+@pytest.mark.prd("PAGE-01")
 @pytest.mark.parametrize("locale", WORDS)
 def test_boot_outage_and_recovery(start: Start, proxy: Proxy, visitor: Visit, locale: str) -> None:
     """In the browser's language: a late database, then up, then an outage, then up again, without a reload."""
@@ -87,6 +88,7 @@ def test_boot_outage_and_recovery(start: Start, proxy: Proxy, visitor: Visit, lo
     assert all(strip(page, status) for status in ("waiting", "up", "down"))
 
 
+@pytest.mark.prd("PAGE-01")
 def test_frozen_database(start: Start, server: DatabaseServer, visitor: Visit) -> None:
     """A database that hangs is shown as such, and so is its return."""
     service = start()
@@ -103,6 +105,7 @@ def test_frozen_database(start: Start, server: DatabaseServer, visitor: Visit) -
     assert reason.split("\n")[0].startswith("No answer in time")
 
 
+@pytest.mark.prd("HEALTH-06")
 def test_stuck_check(start: Start, changed: Changed, visitor: Visit) -> None:
     """A check that hangs beyond all its deadlines is not a database that is up."""
     stuck = changed("monitor.py", "self._connection.check(timeout)", "time.sleep(3600)")
@@ -115,6 +118,7 @@ def test_stuck_check(start: Start, changed: Changed, visitor: Visit) -> None:
     assert strip(page, "stale")
 
 
+@pytest.mark.prd("PAGE-02")
 def test_killed_and_started_again(start: Start, visitor: Visit) -> None:
     """When the process is gone the page says since when, and goes on with the new process, and says that it is new."""
     port = free_port()
@@ -134,6 +138,7 @@ def test_killed_and_started_again(start: Start, visitor: Visit) -> None:
     expect(page.locator("#announcement")).to_contain_text("A new process")
 
 
+@pytest.mark.prd("PAGE-02")
 def test_about_to_give_up(start: Start, visitor: Visit) -> None:
     """While the wait ends the page names the exit code that comes, and it still says so when the process is gone."""
     service = start(MYSQL_PORT=free_port(), DB_WAIT_TIMEOUT=6)
@@ -149,6 +154,7 @@ def test_about_to_give_up(start: Start, visitor: Visit) -> None:
     expect(page.locator("tr[aria-current=true]")).to_contain_text("by what it said last")
 
 
+@pytest.mark.prd("PAGE-03")
 def test_history_survives_a_reload(start: Start, proxy: Proxy, visitor: Visit) -> None:
     """The strip, the plot and the last changes are those of the process, not of the visit."""
     service = start(MYSQL_PORT=proxy.port)
@@ -168,6 +174,7 @@ def test_history_survives_a_reload(start: Start, proxy: Proxy, visitor: Visit) -
     assert page.locator("#latency").get_attribute("d")
 
 
+@pytest.mark.prd("PAGE-01")
 def test_the_language_is_remembered(start: Start, visitor: Visit) -> None:
     """The switch works from the keyboard and counts for the next visit, and storage may be forbidden."""
     service = start()
@@ -187,6 +194,7 @@ def test_the_language_is_remembered(start: Start, visitor: Visit) -> None:
     headline(page, "Ready")
 
 
+@pytest.mark.prd("PAGE-04")
 @pytest.mark.parametrize("locale", WORDS)
 def test_phone(start: Start, proxy: Proxy, visitor: Visit, locale: str) -> None:
     """On a screen of 320 pixels nothing is cut off or needs scrolling sideways, waiting, up and down."""
@@ -206,6 +214,7 @@ def test_phone(start: Start, proxy: Proxy, visitor: Visit, locale: str) -> None:
     assert widths == [320, 320, 320]
 
 
+@pytest.mark.prd("PAGE-04")
 @pytest.mark.parametrize("locale", WORDS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessibility(start: Start, proxy: Proxy, visitor: Visit, scheme: str, locale: str) -> None:
@@ -227,6 +236,7 @@ def test_accessibility(start: Start, proxy: Proxy, visitor: Visit, scheme: str, 
     assert found == []
 
 
+@pytest.mark.prd("PAGE-04")
 def test_nothing_jumps(start: Start, proxy: Proxy, visitor: Visit) -> None:
     """While it polls, nothing on the page moves; a change of state moves next to nothing."""
     proxy.break_with("refuse")
@@ -249,6 +259,7 @@ def test_nothing_jumps(start: Start, proxy: Proxy, visitor: Visit) -> None:
     assert page.evaluate("shift") - before < 0.02
 
 
+@pytest.mark.prd("PAGE-05")
 def test_polls_never_pile_up(start: Start, visitor: Visit) -> None:
     """A service that accepts requests and answers none gets one at a time, and is picked up when it goes on."""
     service = start()
@@ -269,6 +280,7 @@ def test_polls_never_pile_up(start: Start, visitor: Visit) -> None:
     expect(page.locator("#event")).to_contain_text("The same process answers again")
 
 
+@pytest.mark.prd("PAGE-05")
 def test_a_hidden_tab_asks_nothing(start: Start, visitor: Visit) -> None:
     """In the background the page rests; brought to the front, it asks at once."""
     service = start()
@@ -290,6 +302,7 @@ def test_a_hidden_tab_asks_nothing(start: Start, visitor: Visit) -> None:
     assert asked_while_hidden == 0
 
 
+@pytest.mark.prd("SEC-02")
 def test_without_details(start: Start, proxy: Proxy, visitor: Visit) -> None:
     """HEALTH_DETAILS=false: the status and nothing else, on the page and in the history."""
     service = start(HEALTH_DETAILS="false", MYSQL_PORT=proxy.port)
@@ -309,6 +322,7 @@ def test_without_details(start: Start, proxy: Proxy, visitor: Visit) -> None:
     assert not [url for url in visit.requests if url.endswith("/health/history")]
 
 
+@pytest.mark.prd("PAGE-07")
 def test_text_from_the_server_stays_text(start: Start, visitor: Visit) -> None:
     """HTML in a setting, in the details and in the hint, is shown as written and does nothing."""
     hostile = "<img/src=x/onerror=document.title='gone'>"
@@ -324,6 +338,7 @@ def test_text_from_the_server_stays_text(start: Start, visitor: Visit) -> None:
     expect(page).to_have_title("Waiting for the database · FastAPI + MySQL")
 
 
+@pytest.mark.prd("BOOT-03")
 def test_before_the_routers(start: Start, slow_routers: Any, visitor: Visit) -> None:
     """The page is there as soon as the port is, while the slow stages have not begun to wait for a database."""
     service = start(folder=slow_routers)
@@ -336,6 +351,7 @@ def test_before_the_routers(start: Start, slow_routers: Any, visitor: Visit) -> 
     headline(page, "Ready")
 
 
+@pytest.mark.prd("PAGE-06")
 def test_headers(start: Start) -> None:
     """The page may load and ask nothing but itself, cannot be framed, and answers GET and HEAD alone."""
     service = start()
@@ -353,6 +369,7 @@ def test_headers(start: Start) -> None:
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", get.text)
 
 
+@pytest.mark.prd("HEALTH-08")
 def test_history_says_what_was(start: Start, proxy: Proxy) -> None:
     """/health/history lists each change once, the oldest first, and the checks that succeeded."""
     service = start(MYSQL_PORT=proxy.port)

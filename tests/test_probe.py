@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from ports import free_port
 from proxy import Proxy
 from service import Start
@@ -20,6 +21,7 @@ def probe(port: int, **environment: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.prd("PROBE-03")
 def test_healthy(start: Start) -> None:
     """A ready service is 0 and `ok`."""
     service = start()
@@ -28,6 +30,7 @@ def test_healthy(start: Start) -> None:
     assert probe(service.port) == (0, "ok: database up\n")
 
 
+@pytest.mark.prd("PROBE-03")
 def test_unhealthy(start: Start, proxy: Proxy) -> None:
     """A service without its database is 1, with the reason and the hint in the same line."""
     proxy.break_with("refuse")
@@ -41,6 +44,7 @@ def test_unhealthy(start: Start, proxy: Proxy) -> None:
     assert output.count("\n") == 1
 
 
+@pytest.mark.prd("SEC-02")
 def test_without_details(start: Start, proxy: Proxy) -> None:
     """Where the service hides details, the probe has none to show."""
     proxy.break_with("refuse")
@@ -50,6 +54,7 @@ def test_without_details(start: Start, proxy: Proxy) -> None:
     assert probe(service.port) == (1, "starting: database waiting\n")
 
 
+@pytest.mark.prd("PROBE-03")
 def test_nothing_there() -> None:
     """A closed port is 1, and says so."""
     port = free_port()
@@ -59,6 +64,7 @@ def test_nothing_there() -> None:
     assert (code, output) == (1, f"no answer: 127.0.0.1:{port} is not a running service (ConnectionRefusedError)\n")
 
 
+@pytest.mark.prd("PROBE-03")
 def test_something_silent() -> None:
     """A port that never answers does not hold the probe: it gives up by itself."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -43,6 +43,7 @@ def mistakes() -> str:
     return str(caught.value)
 
 
+@pytest.mark.prd("SET-03")
 def test_defaults() -> None:
     """What is not set has the documented default."""
     read_settings = read()
@@ -53,6 +54,7 @@ def test_defaults() -> None:
     assert read_settings.health_details is True
 
 
+@pytest.mark.prd("SET-01")
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -85,6 +87,7 @@ def test_a_mistake_is_named(env: pytest.MonkeyPatch, name: str, value: str | Non
     assert f"\n  {words}" in mistakes()
 
 
+@pytest.mark.prd("SET-01")
 def test_all_mistakes_are_named_at_once(env: pytest.MonkeyPatch) -> None:
     """One start is enough to learn everything that is wrong."""
     env.delenv("MYSQL_HOST")
@@ -98,6 +101,7 @@ def test_all_mistakes_are_named_at_once(env: pytest.MonkeyPatch) -> None:
     assert "web" not in message
 
 
+@pytest.mark.prd("SET-02")
 def test_the_environment_wins(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A variable of the environment overrides the line in .env."""
     (tmp_path / ".env").write_text("MYSQL_HOST=file\nMYSQL_PORT=1\n")
@@ -106,6 +110,7 @@ def test_the_environment_wins(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert (read().mysql_host, read().mysql_port) == ("mysql", 2)
 
 
+@pytest.mark.prd("SET-03")
 def test_an_empty_value_means_the_default(env: pytest.MonkeyPatch) -> None:
     """`PORT=` is as good as no line at all."""
     env.setenv("PORT", "")
@@ -114,6 +119,7 @@ def test_an_empty_value_means_the_default(env: pytest.MonkeyPatch) -> None:
     assert (read().port, read().mysql_password_file) == (8000, None)
 
 
+@pytest.mark.prd("SET-04")
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["", "with-BOM"])
 def test_dotenv_of_any_editor(dotenv: Path, line_end: str, mark: str) -> None:
@@ -125,6 +131,7 @@ def test_dotenv_of_any_editor(dotenv: Path, line_end: str, mark: str) -> None:
     assert (read().mysql_host, read().password) == ("mysql", b"s3cret")
 
 
+@pytest.mark.prd("SET-04")
 def test_dotenv_in_another_encoding(dotenv: Path) -> None:
     """A .env that is not UTF-8 is a clear error."""
     dotenv.write_bytes("MYSQL_PASSWORD=비밀번호".encode("cp949"))
@@ -132,6 +139,7 @@ def test_dotenv_in_another_encoding(dotenv: Path) -> None:
     assert ".env cannot be read (not UTF-8 text)" in mistakes()
 
 
+@pytest.mark.prd("SET-05")
 @pytest.mark.parametrize(
     "password", ["p@:/#%?&", "with space", 'double "quotes"', "비밀번호", "${HOME}$x`", "a\\b", ""]
 )
@@ -146,6 +154,7 @@ def test_a_password_in_dotenv_is_taken_literally(dotenv: Path, password: str) ->
     assert read().password == password.encode()
 
 
+@pytest.mark.prd("SET-06")
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_a_password_file(env: pytest.MonkeyPatch, tmp_path: Path, end: str) -> None:
     """The file's content is the password, without the line end that an editor adds."""
@@ -158,6 +167,7 @@ def test_a_password_file(env: pytest.MonkeyPatch, tmp_path: Path, end: str) -> N
     assert read().password == b" from a file "
 
 
+@pytest.mark.prd("SET-06")
 def test_a_password_and_a_password_file(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two passwords are a mistake: nobody could say which one counts."""
     env.setenv("MYSQL_PASSWORD_FILE", str(tmp_path / "password"))
@@ -166,6 +176,7 @@ def test_a_password_and_a_password_file(env: pytest.MonkeyPatch, tmp_path: Path)
     assert "MYSQL_PASSWORD is set, and MYSQL_PASSWORD_FILE too" in mistakes()
 
 
+@pytest.mark.prd("SET-06")
 def test_an_unreadable_password_file(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A password file that may not be read, or is a folder, is named with the reason."""
     env.delenv("MYSQL_PASSWORD")
@@ -174,11 +185,13 @@ def test_an_unreadable_password_file(env: pytest.MonkeyPatch, tmp_path: Path) ->
     assert "MYSQL_PASSWORD_FILE cannot be read (Is a directory)" in mistakes()
 
 
+@pytest.mark.prd("SEC-01")
 def test_the_password_is_not_shown() -> None:
     """Neither repr nor str of the settings holds the password."""
     assert "s3cret" not in repr(read()) + str(read())
 
 
+@pytest.mark.prd("SET-03")
 def test_every_variable_is_in_env_example() -> None:
     """.env.example names all variables, and no others of this service."""
     example = (Path(settings.__file__).parent.parent / ".env.example").read_text()

@@ -11,6 +11,7 @@ CHEAP = Fault("connection_refused", "", cheap=True)
 COSTLY = Fault("timeout", "")
 
 
+@pytest.mark.prd("WAIT-02")
 @pytest.mark.parametrize("attempts_before", [0, 30, 300])
 def test_what_costs_nothing_is_tried_again_at_once(attempts_before: int) -> None:
     """After 30 seconds of refusals the next try comes as soon as after the first: within 0.15 s."""
@@ -24,6 +25,7 @@ def test_what_costs_nothing_is_tried_again_at_once(attempts_before: int) -> None
     assert max(pauses) <= 0.15
 
 
+@pytest.mark.prd("WAIT-03")
 def test_what_reached_the_server_backs_off() -> None:
     """The pauses grow exponentially, are spread over their whole range, and never exceed DB_WAIT_MAX_DELAY."""
     rounds = []
@@ -39,6 +41,7 @@ def test_what_reached_the_server_backs_off() -> None:
     assert min(row[-1] for row in rounds) < 0.1
 
 
+@pytest.mark.prd("WAIT-03")
 def test_a_long_outage_does_not_overflow() -> None:
     """Thousands of attempts leave the pause where its limit is."""
     backoff = Backoff(max_delay=3)
