@@ -154,7 +154,7 @@ def test_about_to_give_up(start: Start, visitor: Visit) -> None:
     expect(page.locator("tr[aria-current=true]")).to_contain_text("by what it said last")
 
 
-@pytest.mark.prd("PAGE-03")
+@pytest.mark.prd("PAGE-01")
 def test_history_survives_a_reload(start: Start, proxy: Proxy, visitor: Visit) -> None:
     """The strip, the plot and the last changes are those of the process, not of the visit."""
     service = start(MYSQL_PORT=proxy.port)
@@ -194,7 +194,7 @@ def test_the_language_is_remembered(start: Start, visitor: Visit) -> None:
     headline(page, "Ready")
 
 
-@pytest.mark.prd("PAGE-04")
+@pytest.mark.prd("PAGE-03")
 @pytest.mark.parametrize("locale", WORDS)
 def test_phone(start: Start, proxy: Proxy, visitor: Visit, locale: str) -> None:
     """On a screen of 320 pixels nothing is cut off or needs scrolling sideways, waiting, up and down."""
@@ -214,7 +214,7 @@ def test_phone(start: Start, proxy: Proxy, visitor: Visit, locale: str) -> None:
     assert widths == [320, 320, 320]
 
 
-@pytest.mark.prd("PAGE-04")
+@pytest.mark.prd("PAGE-03")
 @pytest.mark.parametrize("locale", WORDS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessibility(start: Start, proxy: Proxy, visitor: Visit, scheme: str, locale: str) -> None:
@@ -236,7 +236,7 @@ def test_accessibility(start: Start, proxy: Proxy, visitor: Visit, scheme: str, 
     assert found == []
 
 
-@pytest.mark.prd("PAGE-04")
+@pytest.mark.prd("PAGE-03")
 def test_nothing_jumps(start: Start, proxy: Proxy, visitor: Visit) -> None:
     """While it polls, nothing on the page moves; a change of state moves next to nothing."""
     proxy.break_with("refuse")
@@ -259,7 +259,7 @@ def test_nothing_jumps(start: Start, proxy: Proxy, visitor: Visit) -> None:
     assert page.evaluate("shift") - before < 0.02
 
 
-@pytest.mark.prd("PAGE-05")
+@pytest.mark.prd("PAGE-04")
 def test_polls_never_pile_up(start: Start, visitor: Visit) -> None:
     """A service that accepts requests and answers none gets one at a time, and is picked up when it goes on."""
     service = start()
@@ -280,7 +280,7 @@ def test_polls_never_pile_up(start: Start, visitor: Visit) -> None:
     expect(page.locator("#event")).to_contain_text("The same process answers again")
 
 
-@pytest.mark.prd("PAGE-05")
+@pytest.mark.prd("PAGE-04")
 def test_a_hidden_tab_asks_nothing(start: Start, visitor: Visit) -> None:
     """In the background the page rests; brought to the front, it asks at once."""
     service = start()
@@ -322,7 +322,7 @@ def test_without_details(start: Start, proxy: Proxy, visitor: Visit) -> None:
     assert not [url for url in visit.requests if url.endswith("/health/history")]
 
 
-@pytest.mark.prd("PAGE-07")
+@pytest.mark.prd("PAGE-06")
 def test_text_from_the_server_stays_text(start: Start, visitor: Visit) -> None:
     """HTML in a setting, in the details and in the hint, is shown as written and does nothing."""
     hostile = "<img/src=x/onerror=document.title='gone'>"
@@ -351,7 +351,7 @@ def test_before_the_routers(start: Start, slow_routers: Any, visitor: Visit) -> 
     headline(page, "Ready")
 
 
-@pytest.mark.prd("PAGE-06")
+@pytest.mark.prd("PAGE-05")
 def test_headers(start: Start) -> None:
     """The page may load and ask nothing but itself, cannot be framed, and answers GET and HEAD alone."""
     service = start()

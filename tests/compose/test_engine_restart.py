@@ -88,6 +88,7 @@ def stack_there(engine: Engine, image: str, run_name: str, tmp_path_factory: pyt
     return Stack(tmp_path_factory.mktemp("there") / "project", f"{run_name}-there", image, {}, engine.host)
 
 
+@pytest.mark.prd("RESTART-09")
 def test_engine_restart(engine: Engine, stack_there: Stack) -> None:
     """Stopped in order: MySQL comes back by itself, the service does not, for it ended with 0; `up` brings it back."""
     stack = stack_there
@@ -106,6 +107,7 @@ def test_engine_restart(engine: Engine, stack_there: Stack) -> None:
     assert stack.sql("SELECT word FROM kept") == "kept"
 
 
+@pytest.mark.prd("RESTART-09")
 def test_power_loss(engine: Engine, stack_there: Stack) -> None:
     """All processes gone at once, which is a failure: both come back by themselves, in any order."""
     stack = stack_there

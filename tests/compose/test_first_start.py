@@ -16,6 +16,7 @@ services:
 ADMIN = '"$(command -v mysqladmin || command -v mariadb-admin)" ping'
 
 
+@pytest.mark.prd("BOX-01")
 def test_up_waits_for_the_real_server(empty_stack: Stack) -> None:
     """`up --wait` ends healthy; the temporary server of the first boot answers a ping, but never counts as healthy."""
     stack = empty_stack
@@ -43,6 +44,7 @@ def test_up_waits_for_the_real_server(empty_stack: Stack) -> None:
     assert "ready: done" in stack.log("fastapi")
 
 
+@pytest.mark.prd("BOX-02")
 @pytest.mark.parametrize("missing", [["MYSQL_DATABASE"], ["MYSQL_USER"], ["MYSQL_PASSWORD"], list(SETTINGS)])
 def test_missing_variable_is_one_clear_line(new_stack: NewStack, missing: list[str]) -> None:
     """Without a variable, or without `.env` at all, compose starts nothing and says to copy `.env.example`."""
@@ -59,6 +61,7 @@ def test_missing_variable_is_one_clear_line(new_stack: NewStack, missing: list[s
     assert "copy .env.example to .env" in done.stderr
 
 
+@pytest.mark.prd("BOX-02")
 def test_image_alone_names_every_missing_variable(image: str, new_stack: NewStack) -> None:
     """The image without any setting ends with 78 and names all that it needs."""
     stack = new_stack()
@@ -70,6 +73,7 @@ def test_image_alone_names_every_missing_variable(image: str, new_stack: NewStac
         assert f"{name} is missing" in done.stderr
 
 
+@pytest.mark.prd("BOX-01")
 def test_example_is_a_whole_env(new_stack: NewStack) -> None:
     """A plain copy of `.env.example` is all that compose needs."""
     stack = new_stack()
@@ -81,6 +85,7 @@ def test_example_is_a_whole_env(new_stack: NewStack) -> None:
     assert environment["MYSQL_PASSWORD"]
 
 
+@pytest.mark.prd("RESTART-08")
 def test_invalid_setting_ends_with_78_and_is_restarted(mysql_stack: Stack) -> None:
     """A mistake in `.env` ends with 78, again and again; once it is corrected `up` heals."""
     stack = mysql_stack
@@ -98,6 +103,7 @@ def test_invalid_setting_ends_with_78_and_is_restarted(mysql_stack: Stack) -> No
     assert stack.get().status == 200
 
 
+@pytest.mark.prd("BOX-09")
 def test_down_keeps_the_data(new_stack: NewStack) -> None:
     """`down` and `up` bring the same data back; `down -v` removes the volume."""
     stack = new_stack()
@@ -115,6 +121,7 @@ def test_down_keeps_the_data(new_stack: NewStack) -> None:
     assert stack.volumes() == []
 
 
+@pytest.mark.prd("BOX-09")
 def test_new_volume_is_utf8mb4(mysql_stack: Stack) -> None:
     """The database takes any text: Korean and emoji alike."""
     charset = mysql_stack.sql("SELECT @@character_set_database, '한글 🙂'")
@@ -122,6 +129,7 @@ def test_new_volume_is_utf8mb4(mysql_stack: Stack) -> None:
     assert charset == "utf8mb4\t한글 🙂"
 
 
+@pytest.mark.prd("BOX-06")
 def test_password_of_any_text(new_stack: NewStack) -> None:
     """Single quotes in `.env` carry `$`, `${}`, double quotes, `#`, `%`, spaces and Korean to both containers."""
     stack = new_stack(MYSQL_PASSWORD='p@ss $word ${x} $$ "q" # %41 :/? 비밀 ')
@@ -133,6 +141,7 @@ def test_password_of_any_text(new_stack: NewStack) -> None:
     assert "비밀" not in stack.log("fastapi") + stack.log("mysql")
 
 
+@pytest.mark.prd("BOX-06")
 @pytest.mark.parametrize("password", ["it's", "a\\b", "'", "\\ "])
 def test_env_file_carries_quotes_and_backslashes(new_stack: NewStack, password: str) -> None:
     r"""In single quotes `\'` is a quote, and a backslash stands for itself."""
@@ -144,6 +153,7 @@ def test_env_file_carries_quotes_and_backslashes(new_stack: NewStack, password: 
     assert carried == password + "\n"
 
 
+@pytest.mark.prd("BOX-06")
 def test_every_setting_reaches_the_container(mysql_stack: Stack) -> None:
     """Each setting of the service can be made in `.env`, but for those that the compose files decide."""
     from settings import Settings

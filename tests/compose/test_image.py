@@ -9,6 +9,7 @@ from compose.stack import PROJECT, SETTINGS, Stack
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(300)]
 
 
+@pytest.mark.prd("BOX-03")
 def test_container_is_confined(mysql_stack: Stack) -> None:
     """Not root, a read-only file system but for /tmp, no capability, no way to gain any, limits."""
     stack = mysql_stack
@@ -27,6 +28,7 @@ def test_container_is_confined(mysql_stack: Stack) -> None:
     assert stack.inspect("mysql")["HostConfig"]["Memory"] == 2**30
 
 
+@pytest.mark.prd("BOX-03")
 def test_only_this_machine_is_answered(mysql_stack: Stack) -> None:
     """The port is published on 127.0.0.1 unless HOST says otherwise, and MySQL's not at all."""
     stack = mysql_stack
@@ -40,6 +42,7 @@ def test_only_this_machine_is_answered(mysql_stack: Stack) -> None:
     assert set(stack.inspect("mysql")["NetworkSettings"]["Ports"].values()) == {None}
 
 
+@pytest.mark.prd("BOX-04")
 def test_image_holds_no_secret(new_stack: NewStack, image: str) -> None:
     """Neither layers nor metadata of the image know the settings it runs with."""
     stack = new_stack()
@@ -54,6 +57,7 @@ def test_image_holds_no_secret(new_stack: NewStack, image: str) -> None:
     assert not any("PASSWORD" in line for line in json.loads(stack.docker("inspect", image))[0]["Config"]["Env"])
 
 
+@pytest.mark.prd("BOX-04")
 def test_health_check_shows_no_password(mysql_stack: Stack) -> None:
     """The command of MySQL's check, as `ps` would show it, names the variable alone."""
     check = mysql_stack.inspect("mysql")["Config"]["Healthcheck"]["Test"]
@@ -62,6 +66,7 @@ def test_health_check_shows_no_password(mysql_stack: Stack) -> None:
     assert SETTINGS["MYSQL_PASSWORD"] not in check[1]
 
 
+@pytest.mark.prd("BOX-04")
 def test_image_holds_the_service_alone(image: str, new_stack: NewStack) -> None:
     """Modules, page and lock, compiled; no tests, no documents, no Dockerfile, no cache of pip, no compiler."""
     look = "ls -A /app; ls /app/__pycache__ | grep -c pyc; ls -A /root/.cache; command -v gcc cc"
@@ -75,6 +80,7 @@ def test_image_holds_the_service_alone(image: str, new_stack: NewStack) -> None:
     assert done.returncode != 0, "no compiler"
 
 
+@pytest.mark.prd("BOX-05")
 def test_first_line_of_the_log_comes_at_once(mysql_stack: Stack) -> None:
     """Lines reach `docker logs` while the service runs, not when a buffer is full; HEALTHCHECK's output is kept."""
     stack = mysql_stack

@@ -22,6 +22,7 @@ def assert_same_process(stack: Stack, before: datetime) -> None:
     assert (state.status, state.restarts, state.started) == ("running", 0, before)
 
 
+@pytest.mark.prd("RESTART-04")
 def test_service_alone_waits_gives_up_and_heals(stack: Stack) -> None:
     """Without MySQL: 503 with progress, exit 69, restarted by the policy; ready by itself soon after MySQL is."""
     stack.set(DB_WAIT_TIMEOUT=3)
@@ -52,6 +53,7 @@ def test_service_alone_waits_gives_up_and_heals(stack: Stack) -> None:
     assert served - ready < 8, "the back-off of the engine is at most a few seconds here"
 
 
+@pytest.mark.prd("RESTART-04")
 def test_wait_ends_at_once_with_mysql(stack: Stack) -> None:
     """While the service waits in its process, it is ready within a second of MySQL."""
     stack.compose("stop", "mysql")
@@ -68,6 +70,7 @@ def test_wait_ends_at_once_with_mysql(stack: Stack) -> None:
     assert stack.state("fastapi").restarts == 0
 
 
+@pytest.mark.prd("RESTART-05")
 def test_stop_and_start_mysql(stack: Stack) -> None:
     """Stopped: 503 with the reason, then `unhealthy`, and nothing restarts the service; started: 200 by itself."""
     before, began = stack.state("fastapi").started, stack.now()
@@ -97,6 +100,7 @@ def test_stop_and_start_mysql(stack: Stack) -> None:
     stack.until(lambda: "(healthy)" in stack.ps("fastapi"))
 
 
+@pytest.mark.prd("RESTART-05")
 def test_kill_mysql(stack: Stack) -> None:
     """Killed by `docker compose kill`: 503 at once, and it stays down until someone starts it."""
     before = stack.state("fastapi").started
@@ -116,6 +120,7 @@ def test_kill_mysql(stack: Stack) -> None:
     assert_same_process(stack, before)
 
 
+@pytest.mark.prd("RESTART-03")
 def test_crash_of_mysql(mysql_stack: Stack) -> None:
     """Killed by anything but the engine, as when memory runs out: the engine restarts it, and the service heals."""
     stack = mysql_stack
@@ -130,6 +135,7 @@ def test_crash_of_mysql(mysql_stack: Stack) -> None:
     assert_same_process(stack, before)
 
 
+@pytest.mark.prd("RESTART-06")
 def test_pause_and_unpause_mysql(stack: Stack) -> None:
     """Frozen: 503 with `timeout` after interval and timeout of the check, while /health stays quick; thawed: 200."""
     before, began = stack.state("fastapi").started, stack.now()
@@ -151,6 +157,7 @@ def test_pause_and_unpause_mysql(stack: Stack) -> None:
     stack.tell(f"503 after {seconds:.2f} s, 200 again {healed:.2f} s after `unpause mysql` returned")
 
 
+@pytest.mark.prd("RESTART-07")
 def test_restart_mysql_under_load(mysql_stack: Stack) -> None:
     """While MySQL restarts, each request is answered, with 200 or 503, never 500; afterwards all are 200."""
     stack = mysql_stack
@@ -184,6 +191,7 @@ def test_restart_mysql_under_load(mysql_stack: Stack) -> None:
     stack.tell(f"{statuses.count(200)} answers 200, {statuses.count(503)} answers 503, slowest {slowest:.2f} s")
 
 
+@pytest.mark.prd("RESTART-08")
 def test_wrong_password_for_an_old_volume(stack: Stack) -> None:
     """A password changed in `.env` after the first start: 77, the hint names the volume; the old one heals it."""
     stack.override(IMPATIENT)

@@ -8,6 +8,7 @@ from compose.stack import Stack
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(300)]
 
 
+@pytest.mark.prd("RESTART-01")
 def test_stop_is_clean_and_final(mysql_stack: Stack) -> None:
     """`stop fastapi`: exit 0 within 2 s, and no restart."""
     stack, began = mysql_stack, mysql_stack.now()
@@ -25,6 +26,7 @@ def test_stop_is_clean_and_final(mysql_stack: Stack) -> None:
     stack.tell(f"`stop fastapi` took {seconds:.2f} s")
 
 
+@pytest.mark.prd("RESTART-01")
 def test_stop_while_waiting_is_clean_too(mysql_stack: Stack) -> None:
     """A stop in the middle of the wait for MySQL: exit 0 within 2 s."""
     stack = mysql_stack
@@ -40,6 +42,7 @@ def test_stop_while_waiting_is_clean_too(mysql_stack: Stack) -> None:
     assert stack.state("fastapi").exit_code == 0
 
 
+@pytest.mark.prd("RESTART-01")
 def test_restart_is_clean(mysql_stack: Stack) -> None:
     """`restart fastapi`: exit 0, serving again, and not counted as a restart by the policy."""
     stack, began = mysql_stack, mysql_stack.now()
@@ -53,6 +56,7 @@ def test_restart_is_clean(mysql_stack: Stack) -> None:
     assert stack.state("fastapi").started > before
 
 
+@pytest.mark.prd("RESTART-02")
 @pytest.mark.parametrize(("signal", "exit_code"), [("TERM", 0), ("KILL", 137)])
 def test_kill_through_the_engine_is_final(mysql_stack: Stack, signal: str, exit_code: int) -> None:
     """`docker compose kill` is a wish of the user: whatever the exit code, the engine does not restart it."""
@@ -67,6 +71,7 @@ def test_kill_through_the_engine_is_final(mysql_stack: Stack, signal: str, exit_
     assert f"Exited ({exit_code})" in stack.ps("fastapi")
 
 
+@pytest.mark.prd("RESTART-02")
 def test_sigterm_from_inside_is_no_failure(mysql_stack: Stack) -> None:
     """SIGTERM that the engine knows nothing of: exit 0, which `on-failure` does not restart."""
     stack = mysql_stack
@@ -79,6 +84,7 @@ def test_sigterm_from_inside_is_no_failure(mysql_stack: Stack) -> None:
     assert stack.state("fastapi").restarts == 0
 
 
+@pytest.mark.prd("RESTART-03")
 def test_crash_is_restarted(mysql_stack: Stack) -> None:
     """SIGKILL that the engine knows nothing of, as when memory runs out: exit 137, restarted, serving by itself."""
     stack, began = mysql_stack, mysql_stack.now()
@@ -92,6 +98,7 @@ def test_crash_is_restarted(mysql_stack: Stack) -> None:
     stack.tell(f"200 again {seconds:.2f} s after the restart")
 
 
+@pytest.mark.prd("BOX-08")
 def test_three_replicas(mysql_stack: Stack) -> None:
     """`--scale fastapi=3` with PORT=0: three healthy replicas, each on a free port of its own."""
     stack = mysql_stack

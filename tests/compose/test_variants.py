@@ -15,6 +15,7 @@ networks:
 """
 
 
+@pytest.mark.prd("BOX-07")
 def test_password_as_a_secret(new_stack: NewStack) -> None:
     """With the overlay the password is a file: `docker inspect` of both containers does not show it."""
     password = '$only ${in} the "file" 비밀'
@@ -33,6 +34,7 @@ def test_password_as_a_secret(new_stack: NewStack) -> None:
         assert not any("only" in line or "in-a-file" in line for line in environment)
 
 
+@pytest.mark.prd("BOX-07")
 def test_external_database(mysql_stack: Stack, new_stack: NewStack) -> None:
     """With the other compose file there is no container of MySQL, and MYSQL_HOST names the server."""
     stack = new_stack(MYSQL_HOST="mysql")
@@ -47,6 +49,7 @@ def test_external_database(mysql_stack: Stack, new_stack: NewStack) -> None:
     assert stack.compose("exec", "fastapi", "getent", "hosts", "host.docker.internal")
 
 
+@pytest.mark.prd("BOX-07")
 def test_external_database_needs_its_host(new_stack: NewStack) -> None:
     """Without MYSQL_HOST one line says what is missing."""
     stack = new_stack()
@@ -65,6 +68,7 @@ def _edit(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
+@pytest.mark.prd("BOX-08")
 def test_watch_applies_changes(mysql_stack: Stack) -> None:
     """With READ_ONLY=false `docker compose watch` copies changed code in and restarts; a changed lock builds anew."""
     stack = mysql_stack
