@@ -170,7 +170,7 @@ def test_a_request_that_never_ends_does_not_keep_the_process(start: Start, serve
 UVICORN = [sys.executable, "-m", "uvicorn", "main:app", "--app-dir", "../fastapi", "--port", "{port}"]
 
 
-@pytest.mark.prd("BOOT-04", "EXIT-08")
+@pytest.mark.prd("EXIT-08")
 def test_uvicorn_can_launch_it_too(start: Start) -> None:
     """`uvicorn main:app --app-dir fastapi` serves; what it gives up is the exit code of a stop."""
     service = start(UVICORN)

@@ -27,7 +27,7 @@ def test_a_fault_at_boot_is_named_while_the_service_waits(start: Start, proxy: P
     assert service.terminate() == 0
 
 
-@pytest.mark.prd("WHY-01", "HEALTH-02", "API-02", "LOG-05")
+@pytest.mark.prd("WHY-01", "HEALTH-02", "API-02", "LOG-04")
 @pytest.mark.parametrize(("fault", "reason"), REASONS.items())
 def test_a_fault_after_boot_is_reported_and_healed(start: Start, proxy: Proxy, fault: str, reason: str) -> None:
     """An outage turns /health to 503 with the reason within the deadline, and back to 200 when it ends."""

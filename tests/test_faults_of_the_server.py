@@ -44,7 +44,7 @@ REFUSALS: dict[str, Callable[[DatabaseServer], None]] = {
 }
 
 
-@pytest.mark.prd("WAIT-04", "WHY-05", "EXIT-03")
+@pytest.mark.prd("WAIT-04", "EXIT-03")
 @pytest.mark.parametrize("reason", REFUSALS)
 def test_a_refusal_at_boot_ends_with_77(start: Start, server: DatabaseServer, reason: str) -> None:
     """What only a person can change is tried for five seconds, then the process says what to do and exits with 77."""
@@ -90,7 +90,7 @@ def test_a_password_that_becomes_right_in_time(start: Start, server: DatabaseSer
     assert service.terminate() == 0
 
 
-@pytest.mark.prd("WHY-05")
+@pytest.mark.prd("EXIT-03")
 @pytest.mark.parametrize("name", ["missing", "없는_데이터베이스"])
 def test_a_database_that_does_not_exist(start: Start, server: DatabaseServer, name: str) -> None:
     """It shows as 1044 to an ordinary user and as 1049 to a mighty one, and is `database_denied` to both."""
@@ -104,7 +104,7 @@ def test_a_database_that_does_not_exist(start: Start, server: DatabaseServer, na
     assert service.exit_code() == 77
 
 
-@pytest.mark.prd("WHY-06")
+@pytest.mark.prd("WHY-05")
 def test_too_many_connections(start: Start, server: DatabaseServer) -> None:
     """A full server is named at boot and after it, and the service is ready when there is room."""
     others = [pymysql.connect(unix_socket=str(server.socket), user="root") for _ in range(12)]
@@ -128,7 +128,7 @@ def test_too_many_connections(start: Start, server: DatabaseServer) -> None:
     assert service.terminate() == 0
 
 
-@pytest.mark.prd("WHY-06")
+@pytest.mark.prd("WHY-05")
 def test_a_user_over_its_own_limit(start: Start, server: DatabaseServer) -> None:
     """An account with a limit of its own is `too_many_connections`, too, at boot and after it."""
     limit_account(server)

@@ -9,7 +9,7 @@ from proxy import Proxy
 from service import Service, Start
 
 
-@pytest.mark.prd("LOG-02")
+@pytest.mark.prd("LOG-01")
 def test_every_line_is_json_on_demand(start: Start) -> None:
     """With LOG_FORMAT=json each line, uvicorn's included, is an object with the same fields."""
     service = start(LOG_FORMAT="json")
@@ -26,7 +26,7 @@ def test_every_line_is_json_on_demand(start: Start) -> None:
     assert (access["request_id"], access["duration_ms"] > 0) == ("my-request.1", True)
 
 
-@pytest.mark.prd("LOG-02")
+@pytest.mark.prd("LOG-01")
 def test_mistakes_in_settings_are_json_too(start: Start) -> None:
     """Even the first message, before the settings are known, keeps to LOG_FORMAT."""
     service = start(LOG_FORMAT="json", MYSQL_HOST=None)
@@ -50,7 +50,7 @@ def test_every_line_has_one_form(start: Start) -> None:
     assert [line for line in service.log.splitlines() if not form.match(line)] == []
 
 
-@pytest.mark.prd("LOG-04")
+@pytest.mark.prd("LOG-03")
 def test_probes_that_succeed_are_not_logged(start: Start, proxy: Proxy) -> None:
     """Probes come every few seconds for ever: only those that fail are worth a line."""
     service = start(MYSQL_PORT=proxy.port)
@@ -70,7 +70,7 @@ def test_probes_that_succeed_are_not_logged(start: Start, proxy: Proxy) -> None:
     service.wait_for_log("GET /health 503")
 
 
-@pytest.mark.prd("LOG-04")
+@pytest.mark.prd("LOG-03")
 def test_a_storm_of_failing_probes_does_not_flood_the_log(start: Start) -> None:
     """Of the probes that fail within a second ten are lines, the others a number: the reason is not buried."""
     service = start(MYSQL_PORT=free_port())
@@ -83,7 +83,7 @@ def test_a_storm_of_failing_probes_does_not_flood_the_log(start: Start) -> None:
     assert service.log.count("GET /health 503") < 100
 
 
-@pytest.mark.prd("LOG-03")
+@pytest.mark.prd("LOG-02")
 @pytest.mark.parametrize("sent", ["abc-123", "A.b_c-9", "f" * 64])
 def test_a_sane_request_id_is_kept(start: Start, sent: str) -> None:
     """A client's request id is returned and stands in the log line of its request."""
@@ -96,7 +96,7 @@ def test_a_sane_request_id_is_kept(start: Start, sent: str) -> None:
     service.wait_for_log(f"[{sent}] GET /api/test 200")
 
 
-@pytest.mark.prd("LOG-03")
+@pytest.mark.prd("LOG-02")
 @pytest.mark.parametrize("sent", [None, "", "f" * 65, "a b", "x;y", "\t[fake] line"])
 def test_another_request_id_is_replaced(start: Start, sent: str | None) -> None:
     """What is missing, too long or could forge a log line is replaced by an id of our own."""
@@ -126,7 +126,7 @@ def wait_lines(service: Service) -> list[str]:
     return [line for line in service.log.splitlines() if "waiting for MySQL" in line]
 
 
-@pytest.mark.prd("LOG-05")
+@pytest.mark.prd("LOG-04")
 def test_the_wait_is_told_without_noise(start: Start) -> None:
     """The first failure at once with its hint, then a line every five seconds, at last a summary."""
     service = start(MYSQL_PORT=free_port(), DB_WAIT_TIMEOUT=7)
@@ -143,7 +143,7 @@ def test_the_wait_is_told_without_noise(start: Start) -> None:
     assert 30 <= int(summary[1]) <= 80
 
 
-@pytest.mark.prd("LOG-05")
+@pytest.mark.prd("LOG-04")
 def test_a_change_of_reason_is_told_at_once(start: Start, proxy: Proxy) -> None:
     """When the reason changes while waiting, that is a line of its own, with its hint."""
     proxy.break_with("refuse")

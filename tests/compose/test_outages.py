@@ -22,7 +22,7 @@ def assert_same_process(stack: Stack, before: datetime) -> None:
     assert (state.status, state.restarts, state.started) == ("running", 0, before)
 
 
-@pytest.mark.prd("RESTART-04")
+@pytest.mark.prd("WAIT-01", "RESTART-04")
 def test_service_alone_waits_gives_up_and_heals(stack: Stack) -> None:
     """Without MySQL: 503 with progress, exit 69, restarted by the policy; ready by itself soon after MySQL is."""
     stack.set(DB_WAIT_TIMEOUT=3)
