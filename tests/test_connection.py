@@ -36,7 +36,7 @@ def test_any_password_works(server: DatabaseServer, password: str) -> None:
 @pytest.mark.prd("WAIT-05")
 @pytest.mark.parametrize(("fault", "reason"), REASONS.items())
 def test_no_fault_holds_a_login(server: DatabaseServer, proxy: Proxy, fault: str, reason: str) -> None:
-    """A login ends at its deadline at the latest, with the right reason, and leaves no connection open."""
+    """A login ends at its deadline at the latest, with the right reason."""
     proxy.break_with(fault)
     settings = settings_for(server, mysql_port=proxy.port)
 
