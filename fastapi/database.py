@@ -20,7 +20,7 @@ from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_ty
 from backoff import Backoff
 from boot import Boot, StartError, StopRequested
 from connection import Connection
-from faults import DatabaseUnavailable, Fault, explain, pool_exhausted
+from faults import DatabaseUnavailable, Fault, explain, is_about_the_statement, pool_exhausted
 from health import GiveUp, Health
 from settings import Settings, get_settings
 
@@ -56,7 +56,10 @@ def get_db() -> Iterator[Session]:
     try:
         yield session
     except (OperationalError, InterfaceError, InternalError) as error:
-        raise DatabaseUnavailable(explain(error.orig or error, settings)) from None
+        cause = error.orig or error
+        if is_about_the_statement(cause):
+            raise
+        raise DatabaseUnavailable(explain(cause, settings)) from None
     except PoolTimeoutError:
         raise DatabaseUnavailable(pool_exhausted()) from None
     finally:

@@ -109,6 +109,26 @@ _LOST = {0, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}  # 0: PyMySQL's own, use
 _NO_ROUTE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN}  # the answer while a container is stopped
 
 
+# What the server may answer to a statement that is right.
+_STATE_OF_THE_SERVER = {
+    ER.DISK_FULL,
+    ER.LOCK_WAIT_TIMEOUT,
+    ER.LOCK_DEADLOCK,
+    ER.OPTION_PREVENTS_STATEMENT,  # --read-only
+    ER.QUERY_INTERRUPTED,
+}
+
+
+def is_about_the_statement(error: BaseException) -> bool:
+    """Whether MySQL has answered that the statement is wrong, which no waiting heals: a mistake in an endpoint.
+
+    PyMySQL raises OperationalError for every number that it does not list, an unknown column (1054) included.
+    """
+    number = _number(error) or 0
+    of_the_server = number >= 1000 and not CR.CR_ERROR_FIRST <= number <= CR.CR_ERROR_LAST
+    return of_the_server and number not in _REASON_BY_NUMBER and number not in _STATE_OF_THE_SERVER
+
+
 def explain(error: BaseException, settings: Settings) -> Fault:
     """What an error of the driver means, in words that name the settings in question."""
     reason = _reason(error)

@@ -41,9 +41,11 @@ def test_an_exhausted_pool_is_a_503(start: Start, server: DatabaseServer) -> Non
 
 
 BROKEN = """
-@router.get("/broken")
-def broken(db: Annotated[Session, Depends(get_db)]) -> None:
-    db.execute(text("SELECT * FROM no_such_table WHERE name = :name"), {"name": "confi" + "dential"})
+@router.get("/broken/{statement}")
+def broken(statement: int, db: Annotated[Session, Depends(get_db)]) -> None:
+    statements = ["SELECT * FROM no_such_table WHERE name = :name", "SELECT no_such_column, :name FROM a_table"]
+    db.execute(text("CREATE TABLE IF NOT EXISTS a_table (id INT)"))
+    db.execute(text(statements[statement]), {"name": "confi" + "dential"})
 """
 
 
@@ -58,9 +60,10 @@ def test_a_mistake_in_a_statement_stays_a_500(start: Start, with_a_mistake: Path
     service = start(folder=with_a_mistake, may_trace=True)
     service.wait_until_ok()
 
-    answer = service.ask("/api/broken")
+    answers = [service.ask(f"/api/broken/{statement}") for statement in (0, 1)]
 
-    assert (answer.status, answer.text) == (500, "Internal Server Error")
+    assert [(answer.status, answer.text) for answer in answers] == [(500, "Internal Server Error")] * 2
     service.wait_for_log("no_such_table")
+    service.wait_for_log("no_such_column")
     assert "confidential" not in service.log
     assert service.ask("/health").status == 200
