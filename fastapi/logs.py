@@ -2,7 +2,6 @@
 
 import logging
 import time
-from asyncio import CancelledError
 from typing import Literal
 
 from asgi_correlation_id import CorrelationIdFilter
@@ -12,7 +11,6 @@ def configure_logging(level: str, form: Literal["text", "json"]) -> None:
     """Sends every log line of this process through one handler: text for people, or a JSON object a line."""
     handler = logging.StreamHandler()
     handler.addFilter(CorrelationIdFilter(default_value="-"))
-    handler.addFilter(_shorten)
     handler.setFormatter(_json() if form == "json" else _text())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
@@ -22,13 +20,6 @@ def configure_logging(level: str, form: Literal["text", "json"]) -> None:
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     logging.getLogger("asgi_correlation_id").setLevel(logging.ERROR)  # a client's odd request id is not our warning
     logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO if level == "DEBUG" else logging.WARNING)
-
-
-def _shorten(record: logging.LogRecord) -> bool:
-    """Leaves out the traceback of a request that a stop has cut off: it only shows where the request waited."""
-    if record.exc_info and isinstance(record.exc_info[1], CancelledError):
-        record.exc_info = None
-    return True
 
 
 def _text() -> logging.Formatter:

@@ -5,7 +5,10 @@ import logging
 import re
 import time
 
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from probes import RETRY
 
 PROBES = {"/health", "/health/live", "/health/history"}
 PROBE_LINES = 10  # a second: more failing probes than that would bury the reason, and slow the answers
@@ -17,6 +20,7 @@ class AccessLog:
     """Logs method, path, status and duration. The query is left out, because it may hold secrets.
 
     Of the probes only those that fail are logged, and of these no more than `PROBE_LINES` a second, then their number.
+    A request that a stop cuts off is answered here, with 503.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -26,7 +30,7 @@ class AccessLog:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        began, status = time.perf_counter(), 500
+        began, status = time.perf_counter(), 0
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -36,7 +40,11 @@ class AccessLog:
 
         try:
             await self._app(scope, receive, watched)
+        except asyncio.CancelledError:  # by uvicorn, when a stop leaves no more time; it would answer 500
+            if not status:
+                await JSONResponse({"status": "stopping"}, 503, RETRY)(scope, receive, watched)
         finally:
+            status = status or 500
             if scope["path"] not in PROBES or (status >= 400 and self._may_log_probe()):
                 _write(scope, status, (time.perf_counter() - began) * 1000)
 
