@@ -126,7 +126,8 @@ class Stack:
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
         self.docker("image", "rm", f"{self.name}-fastapi")
         label = f"label=com.docker.compose.project={self.name}"
-        self.docker("image", "prune", "--force", "--filter", label, seconds=300)  # what a rebuild has left without a name
+        # What a rebuild has left without a name.
+        self.docker("image", "prune", "--force", "--filter", label, seconds=300)
 
     def kill_process(self, service: str) -> None:
         """SIGKILL for the main process from outside the engine, as by the kernel when memory runs out."""
