@@ -84,3 +84,8 @@ need_browser() {
     find_browser || { apt_install chromium && find_browser; } ||
         fail "no Chromium found. Debian: sudo apt install chromium. Or Google Chrome, as google-chrome on the PATH"
 }
+
+# need_curl: the commands of the documents ask with it.
+need_curl() {
+    command -v curl >/dev/null || apt_install curl || fail "no curl found. Debian, Ubuntu: sudo apt install curl"
+}

@@ -11,6 +11,8 @@ from proxy import Proxy
 from server import DatabaseServer
 from service import Changed, Service, Start
 
+pytest_plugins = ["prd"]
+
 FASTAPI = Path(__file__).parent.parent / "fastapi"
 
 

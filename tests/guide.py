@@ -277,6 +277,7 @@ class Reader:
         if self.kind == "docker":
             if not (self.folder / ".env").exists():
                 shutil.copy(self.folder / ".env.example", self.folder / ".env")
+            self._run(f"docker ps -aq --filter ancestor={self.name}-fastapi | xargs -r docker rm --force")
             self._run("docker compose down --volumes --rmi local --remove-orphans")
             label = f"label=com.docker.compose.project={self.name}"
             self._run(f"docker image prune --force --filter {label}")  # what a rebuild has left without a name
