@@ -79,32 +79,34 @@ def test_every_command_is_run_or_says_why_not(document: str) -> None:
 def test_what_the_text_names_exists(document: str) -> None:
     """Each file, function, variable and test that a text names is there."""
     files = [file for file in PROJECT.rglob("*") if not {".git", ".venv", "__pycache__"} & set(file.parts)]
-    paths = {str(file.relative_to(PROJECT)) for file in files} | {file.name for file in files}
-    code = {word for file in files if file.is_file() and file.suffix != ".md" for word in _words(file)}
+    code = "\n".join(_text(file) for file in files if file.is_file() and file.suffix != ".md")
+    known = {
+        r"tests/.+::\w+": {test.id for test in proofs()},
+        r"[\w./-]*\w\.(py|md|yml|sh|html|toml|in|txt|svg|example)": {
+            name for file in files for name in (str(file.relative_to(PROJECT)), file.name)
+        },
+        r"([A-Z]\w+\.)?\w+\(\)": {f"{name}()" for name in re.findall(r"(?:def |class |^)(\w+)\b(?=\(|:)", code, re.M)},
+        r"[a-z]+\.\w+\(\)": {f"{name}()" for name in re.findall(r"\w+\.\w+", code)},  # of a library
+        r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+|[a-z][a-z0-9]*(_[a-z0-9]+)+": set(re.findall(r"\w+", code)),
+    }
     text = re.sub(r"^```.*?^```", "", (PROJECT / document).read_text("utf-8"), flags=re.M | re.S)
-    known_tests = {test.id for test in proofs()}
+    spans = set(re.findall(r"`([^`\n]+)`", text)) - MADE_LATER
 
     missing = []
-    for span in set(re.findall(r"`([^`\n]+)`", text)) - MADE_LATER:
-        if "::" in span:
-            found = span in known_tests
-        elif re.fullmatch(r"[\w./-]*\w\.(py|md|yml|sh|html|toml|in|txt|svg|example)", span):
-            found = span in paths
-        elif re.fullmatch(r"[\w.]+\(\)|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+|[a-z][a-z0-9]*(_[a-z0-9]+)+", span):
-            found = span.removesuffix("()").split(".")[-1] in code
-        else:
-            continue
-        if not found:
+    for span in spans:
+        kind = next((kind for kind in known if re.fullmatch(kind, span)), None)
+        name = re.sub(r"^[A-Z]\w+\.", "", span) if span.endswith("()") else span
+        if kind and name not in known[kind]:
             missing.append(span)
 
     assert sorted(missing) == []
 
 
-def _words(file: Path) -> set[str]:
+def _text(file: Path) -> str:
     try:
-        return set(re.findall(r"\w+", file.read_text("utf-8")))
+        return file.read_text("utf-8")
     except UnicodeDecodeError:
-        return set()
+        return ""
 
 
 @pytest.mark.prd("DOC-04")
