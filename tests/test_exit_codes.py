@@ -154,7 +154,9 @@ def test_a_request_that_never_ends_does_not_keep_the_process(start: Start, serve
     """A request stuck in a frozen database is answered with 503 after a while; the exit code is still 0."""
     service = start(DB_READ_TIMEOUT=100)
     service.wait_until_ok()
+    rolled_back = server.status("Com_rollback")
     service.ask("/api/test")
+    service.wait_for(lambda _: server.status("Com_rollback") > rolled_back)  # its connection is in the pool again
     server.freeze()
 
     with ThreadPoolExecutor() as pool:
