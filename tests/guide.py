@@ -370,6 +370,8 @@ def main() -> int:
         command = [sys.executable, __file__, *sys.argv[1:], "--inside"]
         command = in_own_network(command) if options.kind == "local" else command
         os.execvp(command[0], command)
+    # In the background of a shell it is ignored, and the commands would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if options.alone:
         _bring_up_loopback()
     steps = []
