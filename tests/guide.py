@@ -46,26 +46,20 @@ QUESTION = re.compile(
     r"docker (compose (ps|logs|exec -T fastapi python health\.py)|inspect|ps))[^;]*(; echo .*)?$",
     re.DOTALL,
 )
-# What differs from run to run and needs no mark.
-VARYING = re.compile(
-    r"(?P<timestamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?)|(?P<date>\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT)|"
-    r"(?P<duration>\b\d+(\.\d+)? (ms|s|seconds?|minutes?)\b)|(?P<address>127\.0\.0\.1:(?!8000|3306)\d+)|"
-    r"(?P<id>\b[0-9a-f]{32}\b)|(?P<process>\[\d+\]|pid \d+|kill (-\w+ )?\d+)|"
-    r"(?P<attempts>attempt \d+|\d+ attempts?)|(?P<mark>‹[^›]*›|…)|"
-    r"(?P<gap> {2,})|(?P<length>content-length: \d+)"
-)
-ANY_OF = {
-    "timestamp": r"\d{4}-\d\d-\d\dT[\d:.]+Z?",
-    "date": r"\w{3}, \d\d \w{3} \d{4} [\d:]+ GMT",
-    "duration": r"\d+(\.\d+)? (ms|s|seconds?|minutes?)",
-    "address": r"127\.0\.0\.1:\d+",
-    "id": "[0-9a-f]{32}",
-    "process": r"(\[\d+\]|pid \d+|kill (-\w+ )?\d+)",
-    "attempts": r"(attempt \d+|\d+ attempts?)",
-    "mark": ".*",
-    "gap": " {2,}",  # a column is as wide as its entries
-    "length": r"content-length: \d+",
-}
+# What differs from run to run and needs no mark: where a document shows one of these, any other may be seen.
+VARYING = [
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z?",
+    r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT",
+    r"\b\d+(?:\.\d+)? (?:ms|s|seconds?|minutes?)\b",
+    r"127\.0\.0\.1:(?!(?:8000|3306)\b)\d+",
+    r"\b[0-9a-f]{32}\b",  # a request id
+    r"\[\d+\]|pid \d+|kill (?:-\w+ )?\d+",
+    r"attempt \d+|\d+ attempts?",
+    r" {2,}",  # a column is as wide as its entries
+    r"content-length: \d+",
+]
+MARK = r"‹[^›]*›|…"
+PART = re.compile("|".join(f"({pattern})" for pattern in [MARK, *VARYING]))
 # Lines of a first ./run or ./test, which makes what is there already when the suite runs.
 PREPARATION = re.compile(r"==> (Making \.venv|Installing) .*|[.:]+( unpacking)?")
 
@@ -158,21 +152,27 @@ def matches(shown: list[str], seen: str) -> bool:
 
 def _pattern(line: str) -> str:
     parts, end = [], 0
-    for varying in VARYING.finditer(line := line.rstrip()):
-        parts += [re.escape(line[end : varying.start()]), ANY_OF[varying.lastgroup or "mark"]]
-        end = varying.end()
+    for part in PART.finditer(line := line.rstrip()):
+        kind = part.lastindex or 1
+        parts += [re.escape(line[end : part.start()]), ".*" if kind == 1 else f"(?:{VARYING[kind - 2]})"]
+        end = part.end()
     return "".join(parts) + re.escape(line[end:])
 
 
-class Terminal:
-    """A terminal with a command in its foreground."""
+class Command:
+    """A command that somebody has typed, and what it has printed so far."""
 
-    def __init__(self, start: Callable[[str, Path], "subprocess.Popen[bytes]"], command: str, log: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, readable: Callable[[str], str]) -> None:
+        self.process = process
         self._log = log
+        self._readable = readable
         self._read = 0
-        self.process = start(command, log)
 
-    def wait_for(self, lines: list[str], seconds: float, readable: Callable[[str], str]) -> tuple[bool, str]:
+    @property
+    def text(self) -> str:
+        return self._readable(self._log.read_text("utf-8", "replace"))
+
+    def wait_for(self, lines: list[str], seconds: float) -> tuple[bool, str]:
         """Waits until the lines appeared in this order, `^C` pressed where it stands. Returns what was seen, too."""
         deadline = time.monotonic() + seconds
         begin = self._read
@@ -180,9 +180,9 @@ class Terminal:
             if line == "^C":
                 os.killpg(self.process.pid, signal.SIGINT)
             elif line.strip() != "…" and not PREPARATION.fullmatch(line):
-                while not (found := re.compile(f"^{_pattern(line)}[ \t]*$", re.M).search(self._text(readable))):
+                while not (found := re.compile(f"^{_pattern(line)}[ \t]*$", re.M).search(self.text[self._read :])):
                     if time.monotonic() > deadline:
-                        return False, f"{self._text(readable, begin)}\n(no line: {line})"
+                        return False, f"{self.text[begin:]}\n(no line: {line})"
                     time.sleep(0.1)
                 self._read += found.end()
         if "^C" in lines:
@@ -190,10 +190,7 @@ class Terminal:
                 self.process.wait(max(1.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 return False, "did not end after ^C"
-        return True, self._text(readable, begin)
-
-    def _text(self, readable: Callable[[str], str], begin: int | None = None) -> str:
-        return readable(self._log.read_text("utf-8", "replace"))[self._read if begin is None else begin :]
+        return True, self.text[begin:]
 
     def end(self) -> None:
         for number in (signal.SIGINT, signal.SIGKILL):
@@ -210,8 +207,8 @@ class Reader:
         self.kind = kind
         self.folder = folder
         self.name = f"guide{secrets.token_hex(2)}"  # of the Compose project; as long as `bootstrap`: tables
-        self.terminals: dict[str, Terminal] = {}
-        self._logs = 0
+        self.terminals: dict[str, Command] = {}  # with what is in their foreground
+        self._typed = 0
         keep = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "XDG_RUNTIME_DIR")
         self._environment = {name: os.environ[name] for name in keep if name in os.environ} | {
             "LC_ALL": "C.UTF-8",
@@ -229,8 +226,8 @@ class Reader:
 
     def _in_terminal(self, block: Block, command: str, shown: list[str]) -> tuple[bool, str]:
         if command:
-            self.terminals[block.terminal] = Terminal(self._start, command, self._new_log())
-        return self.terminals[block.terminal].wait_for(shown, LIMIT[self.kind], self._as_shown)
+            self.terminals[block.terminal] = self._type(command)
+        return self.terminals[block.terminal].wait_for(shown, LIMIT[self.kind])
 
     def _do(self, command: str, shown: list[str]) -> tuple[bool, str]:
         deadline = time.monotonic() + ASKING
@@ -242,18 +239,18 @@ class Reader:
             time.sleep(0.2)
 
     def _run(self, command: str) -> tuple[int, str]:
-        log = self._new_log()
-        process = self._start(command, log)
+        typed = self._type(command)
         try:
-            code = process.wait(LIMIT[self.kind])
+            return typed.process.wait(LIMIT[self.kind]), typed.text
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return process.wait(), f"{log.read_text('utf-8', 'replace')}\n(not done after {LIMIT[self.kind]} s)"
-        return code, self._as_shown(log.read_text("utf-8", "replace"))
+            os.killpg(typed.process.pid, signal.SIGKILL)
+            return typed.process.wait(), f"{typed.text}\n(not done after {LIMIT[self.kind]} s)"
 
-    def _start(self, command: str, log: Path) -> "subprocess.Popen[bytes]":
+    def _type(self, command: str) -> Command:
+        self._typed += 1
+        log = self.folder.parent / f"output-{self._typed}"
         with log.open("wb") as output:  # not a pipe: a server that the command leaves behind would keep it open
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 ["bash", "-c", command],
                 cwd=self.folder,
                 env=self._environment,
@@ -262,10 +259,7 @@ class Reader:
                 stderr=output,
                 start_new_session=True,
             )
-
-    def _new_log(self) -> Path:
-        self._logs += 1
-        return self.folder.parent / f"output-{self._logs}"
+        return Command(process, log, self._as_shown)
 
     def _as_shown(self, text: str) -> str:
         return text.replace(str(self.folder), SHOWN_FOLDER).replace(self.name, "bootstrap").replace("\r", "")
@@ -366,9 +360,8 @@ def main() -> int:
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # set by itself, in the end
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if not options.inside:
-        command = [sys.executable, __file__, *sys.argv[1:], "--inside"]
-        command = in_own_network(command) if options.kind == "local" else command
+    if options.kind == "local" and not options.inside:
+        command = in_own_network([sys.executable, __file__, *sys.argv[1:], "--inside"])
         os.execvp(command[0], command)
     # In the background of a shell it is ignored, and the commands would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
