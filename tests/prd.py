@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
-from guide import PROJECT, Step, differences, run
+from guide import PROJECT, Step, blocks, differences, run
 
 ENGLISH = PROJECT / "PRD" / "fastapi-bootstrapping.en.md"
 KOREAN = PROJECT / "PRD" / "fastapi-bootstrapping.md"
@@ -20,6 +20,7 @@ PAIRS = {  # the texts in English, whose commands are run, and in Korean
     "PRD/fastapi-bootstrap-process.en.md": "PRD/FastAPI-부트스트랩-과정-설명.md",
     "PRD/labs.en.md": "PRD/labs.md",
 }
+OTHER_THAN_ITEMS = [text for text in PAIRS if PROJECT / text != ENGLISH]
 
 
 class Item(NamedTuple):
@@ -46,6 +47,12 @@ def items(document: Path) -> list[Item]:
         elif found and re.match(r"(Test|테스트): ", line):
             found[-1].tests.extend(re.findall(r"`(tests/[^`]+)`", line))
     return found
+
+
+def verified(kind: str) -> list[Any]:
+    """The ids of the items that have commands in that pass, as parameters of a test that proves each."""
+    ids = {block.item for block in blocks(ENGLISH) if block.item and block.run_in(kind)}
+    return [pytest.param(id, id=id, marks=pytest.mark.prd(id)) for id in sorted(ids)]
 
 
 def proofs() -> list[Proof]:

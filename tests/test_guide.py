@@ -2,17 +2,43 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 from guide import PROJECT, blocks, differences, run
-from prd import ENGLISH, PAIRS, items, proofs
+from prd import ENGLISH, OTHER_THAN_ITEMS, PAIRS, items, proofs, verified
 
 TEXTS = [*PAIRS, *PAIRS.values()]
-OTHER_THAN_ITEMS = [text for text in PAIRS if PROJECT / text != ENGLISH]
-VERIFIED = sorted({block.item for block in blocks(ENGLISH) if block.item and block.run_in("local")})
-
 MADE_LATER = {".env", ".venv", "docker-compose.override.yml"}  # by a command of the text, or by its reader
+
+
+def prose(document: Path) -> str:
+    """A document without its blocks."""
+    return re.sub(r"^```.*?^```", "", document.read_text("utf-8"), flags=re.M | re.S)
+
+
+@cache
+def known_names() -> dict[str, set[str]]:
+    """For each form that a name can have, all names of that form that exist in the project."""
+    files = [file for file in PROJECT.rglob("*") if not {".git", ".venv", "__pycache__"} & set(file.parts)]
+    code = "\n".join(_text(file) for file in files if file.is_file() and file.suffix != ".md")
+    return {
+        r"tests/.+::\w+": {test.id for test in proofs()},
+        r"[\w./-]*\w\.(py|md|yml|sh|html|toml|in|txt|svg|example)": {
+            name for file in files for name in (str(file.relative_to(PROJECT)), file.name)
+        },
+        r"([A-Z]\w+\.)?\w+\(\)": {f"{name}()" for name in re.findall(r"(?:def |class |^)(\w+)\b(?=\(|:)", code, re.M)},
+        r"[a-z]+\.\w+\(\)": {f"{name}()" for name in re.findall(r"\w+\.\w+", code)},  # of a library
+        r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+|[a-z][a-z0-9]*(_[a-z0-9]+)+": set(re.findall(r"\w+", code)),
+    }
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError:
+        return ""
 
 
 @pytest.mark.prd("DOC-01")
@@ -47,7 +73,7 @@ def test_both_languages_have_the_same_items_and_commands(english: str, korean: s
     shapes = []
 
     for document in (PROJECT / english, PROJECT / korean):
-        text = re.sub(r"^```.*?^```", "", document.read_text("utf-8"), flags=re.M | re.S)
+        text = prose(document)
         commands = [
             (block.item, block.text, block.passes, block.terminal, bool(block.not_run)) for block in blocks(document)
         ]
@@ -78,19 +104,8 @@ def test_every_command_is_run_or_says_why_not(document: str) -> None:
 @pytest.mark.parametrize("document", TEXTS)
 def test_what_the_text_names_exists(document: str) -> None:
     """Each file, function, variable and test that a text names is there."""
-    files = [file for file in PROJECT.rglob("*") if not {".git", ".venv", "__pycache__"} & set(file.parts)]
-    code = "\n".join(_text(file) for file in files if file.is_file() and file.suffix != ".md")
-    known = {
-        r"tests/.+::\w+": {test.id for test in proofs()},
-        r"[\w./-]*\w\.(py|md|yml|sh|html|toml|in|txt|svg|example)": {
-            name for file in files for name in (str(file.relative_to(PROJECT)), file.name)
-        },
-        r"([A-Z]\w+\.)?\w+\(\)": {f"{name}()" for name in re.findall(r"(?:def |class |^)(\w+)\b(?=\(|:)", code, re.M)},
-        r"[a-z]+\.\w+\(\)": {f"{name}()" for name in re.findall(r"\w+\.\w+", code)},  # of a library
-        r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+|[a-z][a-z0-9]*(_[a-z0-9]+)+": set(re.findall(r"\w+", code)),
-    }
-    text = re.sub(r"^```.*?^```", "", (PROJECT / document).read_text("utf-8"), flags=re.M | re.S)
-    spans = set(re.findall(r"`([^`\n]+)`", text)) - MADE_LATER
+    known = known_names()
+    spans = set(re.findall(r"`([^`\n]+)`", prose(PROJECT / document))) - MADE_LATER
 
     missing = []
     for span in spans:
@@ -100,13 +115,6 @@ def test_what_the_text_names_exists(document: str) -> None:
             missing.append(span)
 
     assert sorted(missing) == []
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except UnicodeDecodeError:
-        return ""
 
 
 @pytest.mark.prd("DOC-04")
@@ -121,7 +129,7 @@ def test_the_commands_of_a_document(document: str) -> None:
 
 @pytest.mark.prd("DOC-04")
 @pytest.mark.timeout(1600)
-@pytest.mark.parametrize("item", [pytest.param(item, id=item, marks=pytest.mark.prd(item)) for item in VERIFIED])
+@pytest.mark.parametrize("item", verified("local"))
 def test_verify(item: str, verify: Callable[[str, str], str]) -> None:
     """The item's Verify commands print what its text shows."""
     wrong = verify("local", item)

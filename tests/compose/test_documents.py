@@ -3,17 +3,10 @@
 from collections.abc import Callable
 
 import pytest
-from guide import PROJECT, blocks, differences, run
-from prd import ENGLISH, PAIRS
+from guide import PROJECT, differences, run
+from prd import OTHER_THAN_ITEMS, verified
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1600), pytest.mark.prd("DOC-04")]
-
-OTHER_THAN_ITEMS = [
-    text
-    for text in PAIRS
-    if PROJECT / text != ENGLISH and any(block.run_in("docker") for block in blocks(PROJECT / text))
-]
-VERIFIED = sorted({block.item for block in blocks(ENGLISH) if block.item and block.run_in("docker")})
 
 
 @pytest.mark.parametrize("document", OTHER_THAN_ITEMS)
@@ -24,7 +17,7 @@ def test_the_commands_of_a_document_with_docker(document: str) -> None:
     assert not wrong, wrong
 
 
-@pytest.mark.parametrize("item", [pytest.param(item, id=item, marks=pytest.mark.prd(item)) for item in VERIFIED])
+@pytest.mark.parametrize("item", verified("docker"))
 def test_verify_with_docker(item: str, verify: Callable[[str, str], str]) -> None:
     """The item's Verify commands print what its text shows."""
     wrong = verify("docker", item)
