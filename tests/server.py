@@ -124,6 +124,10 @@ class DatabaseServer:
         """The ids of the user's connections, as the server sees them."""
         return [row[0] for row in self.sql(("SELECT id FROM information_schema.processlist WHERE user = %s", [user]))]
 
+    def is_at(self, statement: str) -> bool:
+        """Whether the app has a statement of this text under way."""
+        return bool(self.sql(("SELECT id FROM information_schema.processlist WHERE info = %s", [statement])))
+
     def status(self, name: str) -> int:
         return int(self.sql(f"SHOW GLOBAL STATUS LIKE '{name}'")[0][1])
 

@@ -40,6 +40,22 @@ def test_an_exhausted_pool_is_a_503(start: Start, server: DatabaseServer) -> Non
     assert sorted(answer.json["reason"] for answer in answers) == ["pool_exhausted", "pool_exhausted", "timeout"]
 
 
+@pytest.mark.prd("API-02")
+def test_a_statement_that_is_silent_for_too_long_is_a_503(start: Start, changed: Changed) -> None:
+    """A statement may be silent for DB_READ_TIMEOUT, whatever a check may take, and the database stays up."""
+    folder = changed("api.py", "SELECT NOW()", "SELECT SLEEP(1)")
+    patient, hasty = start(folder=folder, DB_CHECK_TIMEOUT=0.5), start(folder=folder, DB_READ_TIMEOUT=0.5)
+    for service in (patient, hasty):
+        service.wait_until_ok()
+
+    enough = [patient.ask("/api/test") for _ in range(2)]  # over a new connection, and over that of the pool
+    too_little = hasty.ask("/api/test")
+
+    assert [answer.status for answer in enough] == [200, 200]
+    assert (too_little.status, too_little.json["reason"]) == (503, "timeout")
+    assert hasty.ask("/health").status == 200
+
+
 BROKEN = """
 @router.get("/broken/{statement}")
 def broken(statement: int, db: Annotated[Session, Depends(get_db)]) -> None:
