@@ -11,17 +11,14 @@ def short_pause() -> float:
 
 
 class Backoff:
-    """The pauses of the wait: short after what cost the server nothing.
-
-    What reached it backs off exponentially with full jitter, so that a thousand replicas do not trample a server that
-    is coming up.
-    """
+    """The pauses of one wait. Exponential with full jitter: a thousand replicas must not trample a server coming up."""
 
     def __init__(self, max_delay: float) -> None:
         self._max_delay = max_delay
         self._costly = 0
 
     def pause(self, fault: Fault) -> float:
+        """Seconds until the next try after one that ended with `fault`."""
         if fault.cheap:
             return short_pause()
         self._costly += 1

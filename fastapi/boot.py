@@ -61,7 +61,6 @@ class Boot:
     def __init__(self, *stages: Stage) -> None:
         self.stages = stages
         self.stopping = threading.Event()
-        self.at_stop: Callable[[], None] = lambda: None
         self.exit_code = os.EX_OK
 
     @property
@@ -88,11 +87,6 @@ class Boot:
         for stage in self.stages:
             if stage.state == "running":
                 stage.detail = detail
-
-    def stop(self) -> None:
-        """Ends a wait that is going on, and what the stages have started."""
-        self.stopping.set()
-        self.at_stop()
 
     def _fail(self, stage: Stage, message: str, exit_code: int) -> bool:
         self.exit_code = exit_code

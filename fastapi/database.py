@@ -111,6 +111,7 @@ class _Wait:
         self._refused_since: float | None = None
         self._told_at = 0.0
         self._told: Fault | None = None
+        self.fault: Fault  # of the last attempt
 
     @property
     def seconds(self) -> float:
@@ -136,6 +137,7 @@ class _Wait:
             raise
 
     def pause(self, state: RetryCallState) -> float:
+        """Seconds until the next try, told to /health with the fault. tenacity asks this before it asks `over`."""
         if not self.fault.permanent:
             self._refused_since = None
         elif self._refused_since is None:

@@ -85,9 +85,7 @@ def start_monitor() -> str:
     from monitor import Monitor
 
     settings = get_settings()
-    monitor = Monitor(settings, health, boot.stopping)
-    monitor.start()
-    boot.at_stop = monitor.stop
+    Monitor(settings, health, boot.stopping).start()
     return f"database check every {settings.db_check_interval:g} s"
 
 
@@ -115,7 +113,7 @@ health = Health(boot)
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     Thread(target=finish_boot, name="boot", daemon=True).start()
     yield
-    boot.stop()
+    boot.stopping.set()
 
 
 def finish_boot() -> None:

@@ -27,7 +27,6 @@ class Monitor(threading.Thread):
         self._settings = settings
         self._health = health
         self._stopping = stopping
-        self._connection: Connection | None = None
         self._told_at = 0.0
 
     def run(self) -> None:
@@ -41,22 +40,16 @@ class Monitor(threading.Thread):
                 if time.monotonic() - began < SHORT_LIFE:
                     self._stopping.wait(short_pause())
 
-    def stop(self) -> None:
-        """Call it after setting `stopping`: wakes the thread, whatever it waits for, and lets it end."""
-        if connection := self._connection:
-            connection.abort()
-        self.join(timeout=0.5)
-
     def _watch(self) -> None:
         """Checks over one connection until the server closes it. Raises pymysql.Error when the database is down."""
         timeout = self._settings.db_check_timeout
         self._health.expect_news(timeout)
-        with closing(Connection(self._settings, timeout, timeout, autocommit=True)) as self._connection:
+        with closing(Connection(self._settings, timeout, timeout, autocommit=True)) as connection:
             while not self._stopping.is_set():
-                self._up(self._connection.latency_ms)
-                self._connection.wait_for_close(self._settings.db_check_interval)
+                self._up(connection.latency_ms)
+                connection.wait_for_close(self._settings.db_check_interval)
                 try:
-                    self._connection.check(timeout)
+                    connection.check(timeout)
                 except Error as error:
                     if explain(error, self._settings).reason == "timeout":
                         raise

@@ -37,29 +37,30 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     mysql_host: Text = Field(examples=["mysql"])
-    mysql_port: Port = Field(3306, examples=[3306])
+    mysql_port: Port = 3306
     mysql_database: Text = Field(examples=["app"])
     mysql_user: Text = Field(examples=["app"])
+    # The file first: the validator of the password sees only the fields above its own.
     mysql_password_file: Path | None = Field(None, examples=["/run/secrets/mysql_password"])
     mysql_password: SecretStr | None = Field(None, validate_default=True, examples=["'any text, in single quotes'"])
     mysql_ssl_ca: Path | None = Field(None, examples=["/etc/ssl/certs/mysql-ca.pem"])
 
-    db_wait_timeout: Seconds = Field(60, examples=[60])
-    db_wait_max_delay: Seconds = Field(1, examples=[1])
-    db_check_interval: Seconds = Field(1, examples=[1])
-    db_check_timeout: Seconds = Field(2, examples=[2])
-    db_pool_size: int = Field(10, ge=1, le=10_000, examples=[10])
-    db_max_overflow: int = Field(10, ge=0, le=10_000, examples=[10])
-    db_pool_timeout: Seconds = Field(5, examples=[5])
-    db_pool_recycle: Seconds = Field(1800, examples=[1800])
-    db_read_timeout: Seconds = Field(30, examples=[30])
+    db_wait_timeout: Seconds = 60
+    db_wait_max_delay: Seconds = 1
+    db_check_interval: Seconds = 1
+    db_check_timeout: Seconds = 2
+    db_pool_size: int = Field(10, ge=1, le=10_000)
+    db_max_overflow: int = Field(10, ge=0, le=10_000)
+    db_pool_timeout: Seconds = 5
+    db_pool_recycle: Seconds = 1800
+    db_read_timeout: Seconds = 30
 
-    app_name: Text = Field("bootstrap", examples=["bootstrap"])
-    app_env: Literal["local", "dev", "prod"] = Field("local", examples=["local"])
-    host: Text = Field("127.0.0.1", examples=["127.0.0.1"])
-    port: Port = Field(8000, examples=[8000])
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", examples=["INFO"])
-    log_format: Literal["text", "json"] = Field("text", examples=["text"])
+    app_name: Text = "bootstrap"
+    app_env: Literal["local", "dev", "prod"] = "local"
+    host: Text = "127.0.0.1"
+    port: Port = 8000
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
     health_details: bool = Field(True, examples=["true"])
 
     @property
@@ -157,7 +158,8 @@ def _in_words(mistake: ErrorDetails) -> str:
     name = field.upper()
     why = "is missing" if mistake["type"] == "missing" else mistake["msg"]
     why = why.removeprefix("Value error, ").replace("Input should", "should").replace("String should", "should")
-    example = (Settings.model_fields[field].examples or [""])[0]
+    setting = Settings.model_fields[field]
+    example = setting.examples[0] if setting.examples else setting.default
     return f"{name} {why}. Example: {name}={example}"
 
 

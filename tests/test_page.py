@@ -108,7 +108,7 @@ def test_frozen_database(start: Start, server: DatabaseServer, visitor: Visit) -
 @pytest.mark.prd("HEALTH-06")
 def test_stuck_check(start: Start, changed: Changed, visitor: Visit) -> None:
     """A check that hangs beyond all its deadlines is not a database that is up."""
-    stuck = changed("monitor.py", "self._connection.check(timeout)", "time.sleep(3600)")
+    stuck = changed("monitor.py", "connection.check(timeout)", "time.sleep(3600)")
     service = start(folder=stuck, DB_CHECK_TIMEOUT=0.5)
     service.wait_for(lambda body: body["database"]["status"] == "stale")
 
