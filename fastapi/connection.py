@@ -88,8 +88,6 @@ class Connection(pymysql.Connection):
     def _log_in(self, sock: socket.socket) -> None:
         try:
             self.connect(sock)
-        except GARBAGE as error:
-            raise InternalError("not MySQL's protocol") from error
         except RuntimeError as error:  # PyMySQL's way to say that the package `cryptography` is missing
             raise OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, "login method not available") from error
         except OperationalError as error:
@@ -136,6 +134,8 @@ class Connection(pymysql.Connection):
         timer.start()
         try:
             yield
+        except GARBAGE as error:
+            raise InternalError("not MySQL's protocol") from error
         except Error:
             if not late.is_set():
                 raise

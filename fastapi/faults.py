@@ -58,8 +58,8 @@ _HINTS = {
     "the user's grants.",
     "host_not_allowed": "MySQL allows no user from this client's address. Check the host part of the account: "
     "'{user}'@'%' allows any.",
-    "host_blocked": "MySQL blocks this client's address after too many broken connections. Run FLUSH HOSTS (or "
-    "TRUNCATE performance_schema.host_cache) and find what opens connections without logging in.",
+    "host_blocked": "MySQL blocks this client's address after too many broken connections. TRUNCATE TABLE "
+    "performance_schema.host_cache (MariaDB: FLUSH HOSTS), and find what opens connections without logging in.",
     "auth_unsupported": "This driver cannot do the login method of user {user}. Are all packages of requirements.txt "
     "installed (cryptography)? Else ALTER USER ... IDENTIFIED WITH caching_sha2_password.",
     "tls_failed": "The TLS connection to {address} cannot be trusted. Check that MYSQL_SSL_CA signed the server's "
@@ -157,7 +157,7 @@ def _reason(error: BaseException) -> str:
     number = _number(error)
     if number in _REASON_BY_NUMBER:
         return _REASON_BY_NUMBER[number]
-    cause = getattr(error, "original_exception", None) or error.__cause__ or error.__context__
+    cause = error.__cause__ or error.__context__
     for kind, reason in _REASON_BY_CAUSE:
         if isinstance(cause, kind):
             return reason

@@ -13,6 +13,8 @@ import certificates
 import pymysql
 from ports import free_port
 
+from settings import Settings
+
 READY = re.compile(r"(mariadbd|mysqld): ready for connections")
 SBIN = "/usr/sbin:/usr/local/sbin:/usr/libexec"
 
@@ -141,6 +143,12 @@ class DatabaseServer:
         command = [*installer, f"--datadir={self.data}", *user]
         done = subprocess.run(command, env=own_tmp, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def settings_for(server: DatabaseServer, **changes: object) -> Settings:
+    """What the service would be told to connect to `server`, with changes."""
+    values = {"mysql_host": "127.0.0.1", "mysql_port": server.port, "mysql_database": "app", "mysql_user": "app"}
+    return Settings.model_validate({**values, "mysql_password": server.password, **changes})
 
 
 def _find(*programs: str) -> str:

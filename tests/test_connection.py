@@ -6,18 +6,13 @@ from pathlib import Path
 
 import pymysql
 import pytest
+from fake import OK, fake_mysql
 from proxy import REASONS, Proxy
 from pydantic import SecretStr
-from server import DatabaseServer
+from server import DatabaseServer, settings_for
 
 from connection import Connection
 from faults import explain
-from settings import Settings
-
-
-def settings_for(server: DatabaseServer, **changes: object) -> Settings:
-    values = {"mysql_host": "127.0.0.1", "mysql_port": server.port, "mysql_database": "app", "mysql_user": "app"}
-    return Settings.model_validate({**values, "mysql_password": server.password, **changes})
 
 
 @pytest.mark.prd("SET-05")
@@ -99,6 +94,30 @@ def test_garbage_that_looks_like_a_packet(
         Connection(settings, deadline=2, read_timeout=2)
 
     assert explain(caught.value, settings).reason == "not_mysql"
+
+
+@pytest.mark.prd("WHY-03")
+@pytest.mark.parametrize("garbage", [b"", b"\xfc"])
+def test_garbage_after_the_login(server: DatabaseServer, garbage: bytes) -> None:
+    """A server that logs in and then answers nonsense is `not_mysql`, too."""
+    with fake_mysql(answer=garbage) as fake:
+        settings = settings_for(server, mysql_port=fake.port)
+        with pytest.raises(pymysql.Error) as caught:
+            Connection(settings, deadline=2, read_timeout=2)
+
+    assert explain(caught.value, settings).reason == "not_mysql"
+
+
+@pytest.mark.prd("SEC-03")
+def test_a_server_without_tls_is_refused(server: DatabaseServer) -> None:
+    """With MYSQL_SSL_CA a server that offers no TLS is refused: somebody in between may have hidden the offer."""
+    with fake_mysql(answer=OK) as fake:
+        settings = settings_for(server, mysql_port=fake.port, mysql_ssl_ca=server.ca)
+        with pytest.raises(pymysql.Error) as caught:
+            Connection(settings, deadline=2, read_timeout=2)
+
+    assert explain(caught.value, settings).reason == "tls_failed"
+    assert fake.logins == 0
 
 
 @pytest.mark.prd("SEC-01")
