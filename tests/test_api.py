@@ -11,7 +11,7 @@ from service import Changed, Start
 @pytest.mark.prd("API-01")
 def test_the_routes(start: Start) -> None:
     """/api/ answers by itself, /api/test after a real round trip, and the documentation is there."""
-    service = start()
+    service = start(APP_NAME="tried")
     service.wait_until_ok()
 
     root, test, docs = (service.ask(path) for path in ("/api/", "/api/test", "/openapi.json"))
@@ -19,6 +19,7 @@ def test_the_routes(start: Start) -> None:
     assert (root.status, root.json) == (200, {"status": "ok", "message": "FastAPI is running"})
     assert (test.status, test.json["status"], test.json["message"]) == (200, "ok", "API test endpoint")
     assert test.json["database_time"]
+    assert docs.json["info"]["title"] == "tried"
     assert {"/health", "/health/live", "/api/", "/api/test"} <= docs.json["paths"].keys()
     assert {service.ask(path).status for path in ("/docs", "/redoc")} == {200}
 
@@ -54,6 +55,27 @@ def test_a_statement_that_is_silent_for_too_long_is_a_503(start: Start, changed:
     assert [answer.status for answer in enough] == [200, 200]
     assert (too_little.status, too_little.json["reason"]) == (503, "timeout")
     assert hasty.ask("/health").status == 200
+
+
+KILLED = """
+@router.get("/killed")
+def killed(db: Annotated[Session, Depends(get_db)]) -> None:
+    number = db.scalar(text("SELECT CONNECTION_ID()"))
+    with next(get_db()) as other:
+        other.execute(text(f"KILL {number}"))
+"""
+
+
+@pytest.mark.prd("API-02")
+def test_a_connection_lost_after_the_answer(start: Start, changed: Changed) -> None:
+    """A connection that dies when the answer is made changes nothing about it, and the pool says nothing of it."""
+    service = start(folder=changed("api.py", '@router.get("/test"', KILLED + '\n\n@router.get("/test"'))
+    service.wait_until_ok()
+
+    answers = [service.ask(path).status for path in ("/api/killed", "/api/test")]
+
+    assert answers == [200, 200]
+    assert "sqlalchemy.pool" not in service.log
 
 
 BROKEN = """

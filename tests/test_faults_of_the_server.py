@@ -1,6 +1,7 @@
 """Every way in which the server itself can fail or refuse: named truthfully, and healed without a restart."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -56,8 +57,24 @@ def test_a_refusal_at_boot_ends_with_77(start: Start, server: DatabaseServer, re
 
     assert waiting["database"]["status"] == "waiting"
     assert code == 77
-    assert f"last reason {reason}" in service.log
+    assert re.search(rf" attempts in [56]\.\d s, last reason {reason}", service.log)
     assert service.log.rstrip().endswith("stopped, exit code 77")
+
+
+@pytest.mark.prd("WAIT-04")
+def test_a_refusal_before_another_fault_does_not_count(start: Start, server: DatabaseServer) -> None:
+    """The five seconds begin anew when the server was away in between: it is still being set up."""
+    change_password(server)
+    service = start()
+    service.wait_for_reason("access_denied")
+
+    server.stop()
+    service.wait_for(lambda body: body["stages"][4]["seconds"] > 7)
+    server.start()
+    service.wait_for_reason("access_denied")
+    server.set_password(server.password)
+
+    service.wait_until_ok()
 
 
 @pytest.mark.prd("HEALTH-02")
@@ -308,6 +325,14 @@ def test_a_certificate_of_another_ca(start: Start, server: DatabaseServer, other
 
     assert "MYSQL_SSL_CA" in waiting["database"]["hint"]
     assert service.exit_code() == 77
+
+
+@pytest.mark.prd("SEC-03")
+def test_a_certificate_of_another_name(start: Start, server: DatabaseServer) -> None:
+    """A certificate that MYSQL_SSL_CA signed for another name is `tls_failed`."""
+    service = start(MYSQL_SSL_CA=server.ca, MYSQL_HOST="127.1")  # the same address, and no name of the certificate
+
+    assert "127.1" in service.wait_for_reason("tls_failed")["database"]["hint"]
 
 
 @pytest.mark.prd("WHY-03")

@@ -1,6 +1,8 @@
 """/health and /health/live: what they say, at once, whatever the database does."""
 
+import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,12 +10,14 @@ from typing import Any
 
 import psutil
 import pytest
+from fake import OK, fake_mysql
 from proxy import Proxy
-from server import DatabaseServer
+from server import DatabaseServer, settings_for
 from service import Service, Start
 
 import health
 from boot import Boot, Stage
+from monitor import Monitor
 
 STAGES = ["settings", "logging", "middleware", "routers", "database", "background tasks", "ready"]
 
@@ -84,8 +88,7 @@ def test_the_checks_do_not_grow_with_the_probes(start: Start, server: DatabaseSe
     for _ in range(1000):
         assert service.ask("/health").status == 200
 
-    own_queries = 1 + server.status("Questions") - before
-    assert own_queries < 10
+    assert server.status("Questions") - before < 10
 
 
 @pytest.mark.prd("PROBE-01", "PROBE-05")
@@ -169,11 +172,39 @@ def test_a_stuck_check_is_stale(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = fresh_health()
     watched.publish("up", next_news_within=3, latency_ms=1)
 
-    in_time = watched.report()[0], watched.database.status
-    clock.now += 3.6
-    too_late = watched.report()[0], watched.database.status
+    seen = []
+    for passed in (0, 3.4, 0.2):  # half a second late is what a busy machine may be
+        clock.now += passed
+        seen.append((watched.report()[0], watched.database.status))
 
-    assert (in_time, too_late) == ((200, "up"), (503, "stale"))
+    assert seen == [(200, "up"), (200, "up"), (503, "stale")]
+
+
+@pytest.mark.prd("HEALTH-01")
+def test_a_stop_is_not_ready() -> None:
+    """From SIGTERM on /health says `stopping`, whatever the database does."""
+    watched = fresh_health()
+    watched.publish("up", next_news_within=3, latency_ms=1)
+
+    watched.boot.stopping.set()
+    status_code, body = watched.report()
+
+    assert (status_code, json.loads(body)["status"]) == (503, "stopping")
+
+
+@pytest.mark.prd("HEALTH-04")
+def test_a_server_that_closes_every_connection_is_spared(server: DatabaseServer) -> None:
+    """A server that closes each connection as soon as it has answered is not asked for the next one at once."""
+    watched = fresh_health()
+    began = time.monotonic()
+
+    with fake_mysql(answer=OK) as fake:
+        Monitor(settings_for(server, mysql_port=fake.port), watched, watched.boot.stopping).start()
+        while fake.logins < 10:
+            time.sleep(0.01)
+        watched.boot.stopping.set()
+
+    assert time.monotonic() - began >= 9 * 0.05
 
 
 @pytest.mark.prd("WAIT-01")

@@ -89,4 +89,5 @@ def test_first_line_of_the_log_comes_at_once(mysql_stack: Stack) -> None:
     check = stack.health_log("fastapi")[-1]
 
     assert "ready: done" in log
+    assert "PYTHONUNBUFFERED=1" in stack.inspect("fastapi")["Config"]["Env"]  # for what is printed: stderr needs none
     assert (check["ExitCode"], check["Output"]) == (0, "ok: database up\n")

@@ -1,0 +1,35 @@
+"""The table of reasons, for the numbers that no server can be brought to say."""
+
+import pytest
+from pymysql.err import OperationalError
+
+from faults import explain, is_about_the_statement
+from settings import Settings
+
+REASONS = {
+    1053: "server_stopping",
+    1129: "host_blocked",
+    1205: "unknown",  # waited too long for a lock
+    1213: "unknown",  # deadlock
+    1820: "access_denied",
+    2059: "auth_unsupported",
+    2061: "auth_unsupported",
+    3159: "tls_failed",
+    4031: "connection_lost",
+}
+
+
+@pytest.mark.prd("WAIT-04", "WHY-05")
+@pytest.mark.parametrize(("number", "reason"), REASONS.items())
+def test_a_number_has_its_reason(number: int, reason: str) -> None:
+    """Each number is about the server, not about the statement; those that only a person can change are permanent."""
+    settings = Settings.model_validate(
+        {"mysql_host": "mysql", "mysql_database": "app", "mysql_user": "app", "mysql_password": ""}
+    )
+    error = OperationalError(number, "")
+
+    fault = explain(error, settings)
+
+    assert fault.reason == reason
+    assert fault.permanent == (reason in {"access_denied", "auth_unsupported", "tls_failed"})
+    assert not is_about_the_statement(error)
