@@ -48,7 +48,7 @@ class Stage:
             self.state = "done"
         except StopRequested:
             self.state = "skipped"
-        except Exception:
+        except (Exception, SystemExit):
             self.state = "failed"
             raise
         finally:
@@ -77,7 +77,7 @@ class Boot:
                 stage.run()
             except StartError as error:
                 return self._fail(stage, str(error), error.exit_code)
-            except Exception as error:  # noqa: BLE001  any mistake in a stage must end the process, with its own code
+            except (Exception, SystemExit) as error:  # noqa: BLE001  any mistake in a stage ends the process, in order
                 return self._fail(stage, f"unexpected {_describe(error)}", os.EX_SOFTWARE)
             log.info("%s: %s, %s (%.0f ms)", stage.name, stage.state, stage.detail, stage.seconds * 1000)
         return True
@@ -96,7 +96,7 @@ class Boot:
         return False
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     """The error and its place in a line: a log is not the place for a traceback, LOG_LEVEL=DEBUG or not."""
     place = extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}: {error}"

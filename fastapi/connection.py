@@ -20,7 +20,7 @@ from faults import NoGreeting
 from settings import Settings
 
 # What PyMySQL's parser raises on bytes that are not MySQL's.
-GARBAGE = (struct.error, ValueError, IndexError, KeyError, TypeError, AssertionError)
+GARBAGE = (struct.error, ValueError, IndexError, KeyError, TypeError, AssertionError, RuntimeError)
 
 
 @lru_cache
@@ -37,6 +37,25 @@ def tls_context(ca: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # which MySQL's own generated certificates do not pass
     return context
+
+
+def _open_socket(host: str, port: int, seconds: float) -> socket.socket:
+    """A TCP connection to the first address of `host` that accepts it. Raises OSError.
+
+    Each address has its share of the time that is left, so that a dead one does not use up what the next one needs.
+    """
+    end = time.monotonic() + seconds
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for left, (*_, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
+        try:
+            sock = socket.create_connection((str(address[0]), port), max(0.01, (end - time.monotonic()) / left))
+        except OSError as error:
+            failure = error
+        else:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            return sock
+    raise failure
 
 
 class Connection(pymysql.Connection):
@@ -69,14 +88,11 @@ class Connection(pymysql.Connection):
         self._login_timeout = deadline
         self.ssl, self.ctx = True, tls  # use TLS where the server offers it, as PyMySQL does by default
         began = time.monotonic()
-        address = (settings.mysql_host, settings.mysql_port)
         try:
-            sock = socket.create_connection(address, deadline)
+            sock = _open_socket(settings.mysql_host, settings.mysql_port, deadline)
+            self._handle = sock.dup()
         except OSError as error:
             raise NoGreeting(CR.CR_CONN_HOST_ERROR, "no TCP connection") from error
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._handle = sock.dup()
         try:
             with self.deadline(deadline - (time.monotonic() - began)):
                 self._log_in(sock)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 
+from fastapi import Request
 from pymysql.err import Error
 from sqlalchemy import URL, create_engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
@@ -47,17 +48,21 @@ class Base(DeclarativeBase):
     """The parent of every model."""
 
 
-def get_db() -> Iterator[Session]:
+def get_db(request: Request) -> Iterator[Session]:
     """A session for one request: `db: Annotated[Session, Depends(get_db)]`.
 
     Raises DatabaseUnavailable where MySQL or the pool is at fault. A mistake in a statement stays what it is, a 500.
+    While the monitor gets no answer a request does not try: it would hold a thread for seconds that others need.
     """
+    seen = request.app.state.health.database
+    if seen.reason == "timeout":
+        raise DatabaseUnavailable(Fault(seen.reason, seen.hint))
     session = SessionLocal()
     try:
         yield session
     except (OperationalError, InterfaceError, InternalError) as error:
         cause = error.orig or error
-        if is_about_the_statement(cause):
+        if error.statement is not None and is_about_the_statement(cause):  # None: a login has none
             raise
         raise DatabaseUnavailable(explain(cause, settings)) from None
     except PoolTimeoutError:
@@ -131,7 +136,9 @@ class _Wait:
         if self._boot.stopping.is_set():
             raise StopRequested
         try:
-            return check(self._settings, max(0.1, min(self._settings.db_check_timeout, self._left)))
+            seconds = max(0.1, min(self._settings.db_check_timeout, self._left))
+            self._health.expect_news(seconds)
+            return check(self._settings, seconds)
         except Error as error:
             self.fault = explain(error, self._settings)
             raise

@@ -83,9 +83,12 @@ _REASON_BY_NUMBER = {
     1820: "access_denied",  # ER_MUST_CHANGE_PASSWORD
     1862: "access_denied",  # ER_MUST_CHANGE_PASSWORD_LOGIN
     3118: "access_denied",  # ER_ACCOUNT_HAS_BEEN_LOCKED
+    3955: "access_denied",  # ER_USER_ACCESS_DENIED_FOR_USER_ACCOUNT_BLOCKED_BY_PASSWORD_LOCK
+    4150: "access_denied",  # ER_USER_IS_BLOCKED of MariaDB: too many wrong passwords
     4151: "access_denied",  # ER_ACCOUNT_HAS_BEEN_LOCKED of MariaDB
     ER.DBACCESS_DENIED_ERROR: "database_denied",
     ER.BAD_DB_ERROR: "database_denied",
+    ER.WRONG_DB_NAME: "database_denied",
     ER.HOST_NOT_PRIVILEGED: "host_not_allowed",
     ER.HOST_IS_BLOCKED: "host_blocked",
     ER.NOT_SUPPORTED_AUTH_MODE: "auth_unsupported",
@@ -116,6 +119,11 @@ _STATE_OF_THE_SERVER = {
     ER.LOCK_DEADLOCK,
     ER.OPTION_PREVENTS_STATEMENT,  # --read-only
     ER.QUERY_INTERRUPTED,
+    1047,  # ER_UNKNOWN_COM_ERROR: a Galera node that is not part of its cluster
+    1836,  # ER_READ_ONLY_MODE
+    1969,  # ER_STATEMENT_TIMEOUT of MariaDB
+    3024,  # ER_QUERY_TIMEOUT
+    3032,  # ER_SERVER_OFFLINE_MODE
 }
 
 

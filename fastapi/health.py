@@ -176,7 +176,7 @@ def probe() -> int:
     import http.client
     import signal
 
-    host = os.environ.get("HOST") or "127.0.0.1"
+    host = os.environ.get("HOST", "").strip() or "127.0.0.1"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     port = os.environ.get("PORT") or "8000"
     signal.signal(signal.SIGALRM, _too_late)
@@ -188,10 +188,19 @@ def probe() -> int:
         body = json.loads(answer.read())
         database = body["database"]
         words = [body["status"], "database " + database["status"], database.get("reason"), database.get("hint")]
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        line = ": ".join(word for word in words if word)
+    except (
+        OSError,
+        http.client.HTTPException,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         print(f"no answer: {host}:{port} is not a running service ({type(error).__name__})")
         return 1
-    print(": ".join(word for word in words if word))
+    print(line)
     return 0 if answer.status == 200 else 1
 
 

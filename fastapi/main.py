@@ -7,16 +7,16 @@
 """
 
 import gc
+import os
 import signal
 import sys
 
 if __name__ == "__main__":  # before the slow imports, so that SIGTERM ends the process with 0 from the first moment on
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
     gc.disable()  # imports leave no garbage; looking for it takes a seventh of the start
 
 import logging
-import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,9 +24,9 @@ from threading import Thread
 from types import FrameType
 
 import uvicorn
-from asgi_correlation_id import CorrelationIdMiddleware
+from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 import probes
@@ -36,7 +36,7 @@ from health import Health
 from logs import configure_logging
 from middleware import AccessLog, is_sane_request_id
 from probes import RETRY
-from settings import get_settings
+from settings import get_settings, wished_log_format
 
 DRAIN_SECONDS = 8  # for requests in flight at a stop; Docker kills after 10
 
@@ -132,6 +132,12 @@ async def answer_unavailable(_: Request, error: DatabaseUnavailable) -> JSONResp
     return JSONResponse({"status": "unavailable", **why}, 503, RETRY)
 
 
+@app.exception_handler(Exception)
+async def answer_mistake(_: Request, __: Exception) -> PlainTextResponse:
+    """A mistake in an endpoint: its traceback is in the log, and the request id leads there."""
+    return PlainTextResponse("Internal Server Error", 500, {"X-Request-ID": correlation_id.get() or "-"})
+
+
 async def answer_starting(scope: Scope, receive: Receive, send: Send) -> None:
     """Until the routers are included, a path nobody knows may be known in a moment: 503, not 404."""
     await JSONResponse({"status": "starting"}, 503, RETRY)(scope, receive, send)
@@ -148,7 +154,9 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         boot.stopping.set()
-        super().handle_exit(sig, frame)
+        self.config.timeout_graceful_shutdown = DRAIN_SECONDS if boot.done else 0
+        if not self.should_exit:  # a second Ctrl-C would end uvicorn in disorder, and this takes seconds at most
+            super().handle_exit(sig, frame)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -163,7 +171,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def main() -> int:
     """Runs the service until it is stopped or cannot go on. Returns the exit code."""
-    configure_logging("INFO", "json" if os.environ.get("LOG_FORMAT") == "json" else "text")
+    configure_logging("INFO", wished_log_format())
     if not boot.run("settings", "middleware"):
         return boot.exit_code
     settings = get_settings()
@@ -179,10 +187,9 @@ def main() -> int:
             os.EX_CONFIG,
         )
         return os.EX_CONFIG
-    log.info("answering on http://%s:%d (/, /health, /docs)", settings.host, settings.port)
-    server = Server(
-        uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=DRAIN_SECONDS)
-    )
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    log.info("answering on http://%s:%d (/, /health, /docs)", host, settings.port)
+    server = Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)  # uvicorn raises the signal again at its end; here that is harmless
     server.run(sockets=[listener])

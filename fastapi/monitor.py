@@ -14,13 +14,17 @@ from health import Health
 from settings import Settings
 
 SHORT_LIFE = 0.5  # seconds; a server that closes connections sooner must not be asked for a new one at once
+LOGIN_EVERY = 30.0  # seconds; who is logged in already does not notice a changed password or a dropped database
 LOG_EVERY = 5.0  # seconds between two log lines of one outage, however often its reason changes
 
 log = logging.getLogger(__name__)
 
 
 class Monitor(threading.Thread):
-    """Checks every `DB_CHECK_INTERVAL` seconds, and at once when the server closes the idle connection."""
+    """Checks every `DB_CHECK_INTERVAL` seconds, and at once when the server closes the idle connection.
+
+    Now and then the check is a new login: usable means that this user may log in, not that it once could.
+    """
 
     def __init__(self, settings: Settings, health: Health, stopping: threading.Event) -> None:
         super().__init__(name="monitor", daemon=True)
@@ -28,13 +32,14 @@ class Monitor(threading.Thread):
         self._health = health
         self._stopping = stopping
         self._told_at = 0.0
+        self._told = ""
 
     def run(self) -> None:
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
                 self._watch()
-            except Error as error:
+            except Exception as error:  # noqa: BLE001  whatever it is: without its monitor /health would be stale for ever
                 self._down(explain(error, self._settings))
             else:
                 if time.monotonic() - began < SHORT_LIFE:
@@ -44,10 +49,13 @@ class Monitor(threading.Thread):
         """Checks over one connection until the server closes it. Raises pymysql.Error when the database is down."""
         timeout = self._settings.db_check_timeout
         self._health.expect_news(timeout)
+        login_due = time.monotonic() + LOGIN_EVERY
         with closing(Connection(self._settings, timeout, timeout, autocommit=True)) as connection:
             while not self._stopping.is_set():
                 self._up(connection.latency_ms)
                 connection.wait_for_close(self._settings.db_check_interval)
+                if time.monotonic() > login_due:
+                    return
                 try:
                     connection.check(timeout)
                 except Error as error:
@@ -67,10 +75,10 @@ class Monitor(threading.Thread):
         before = self._health.publish("down", pause + self._settings.db_check_timeout, fault)
         if before.status == "up":
             self._tell("database down", fault)
-        elif before.reason != fault.reason and time.monotonic() - self._told_at > LOG_EVERY:
+        elif self._told != fault.reason and time.monotonic() - self._told_at > LOG_EVERY:
             self._tell("database still down, now", fault)
         self._stopping.wait(pause)
 
     def _tell(self, what: str, fault: Fault) -> None:
-        self._told_at = time.monotonic()
+        self._told, self._told_at = fault.reason, time.monotonic()
         log.error("%s: %s. %s", what, fault.reason, fault.hint)

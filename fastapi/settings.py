@@ -3,8 +3,11 @@
 The environment wins over `.env`. Every variable, with its reason and its default, is in `.env.example`.
 """
 
+import errno
 import os
+import re
 import ssl
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,7 +44,7 @@ class Settings(BaseSettings):
     mysql_database: Text = Field(examples=["app"])
     mysql_user: Text = Field(examples=["app"])
     # The file first: the validator of the password sees only the fields above its own.
-    mysql_password_file: Path | None = Field(None, examples=["/run/secrets/mysql_password"])
+    mysql_password_file: SecretStr | None = Field(None, examples=["/run/secrets/mysql_password"])
     mysql_password: SecretStr | None = Field(None, validate_default=True, examples=["'any text, in single quotes'"])
     mysql_ssl_ca: Path | None = Field(None, examples=["/etc/ssl/certs/mysql-ca.pem"])
 
@@ -86,33 +89,38 @@ class Settings(BaseSettings):
     @field_validator("mysql_host", "host")
     @classmethod
     def _can_be_looked_up(cls, name: str) -> str:
-        try:
+        with suppress(UnicodeError):
             name.encode("idna")
-        except UnicodeError:
-            raise ValueError("is neither a host name nor an address") from None
-        return name
+            if not re.search(r"[\s/@\0]", name):
+                return name
+        raise ValueError("is neither a host name nor an address")
 
-    @field_validator("mysql_password_file")
+    @field_validator("mysql_password_file", mode="before")
     @classmethod
-    def _readable(cls, path: Path | None) -> Path | None:
-        if path is not None:
-            _read(path)
-        return path
+    def _content(cls, path: str | None) -> str | None:
+        """What the file holds, without its last line end. It is read once: it may be a pipe."""
+        if path is None:
+            return None
+        password = _read(Path(path)).removesuffix("\n").removesuffix("\r")
+        if not password:
+            raise ValueError("is empty")
+        return password
 
     @field_validator("mysql_password")
     @classmethod
     def _given_once(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        """The password, or the content of the password file without its last line end."""
+        """The password, from wherever it comes."""
         if "mysql_password_file" not in info.data:
             return password  # that mistake is reported already
-        path = info.data["mysql_password_file"]
-        if path is None and password is None:
-            raise ValueError("is missing")
-        if path is None:
-            return password
-        if password is not None and password.get_secret_value():
+        of_the_file: SecretStr | None = info.data["mysql_password_file"]
+        if of_the_file and password and password.get_secret_value():
             raise ValueError("is set, and MYSQL_PASSWORD_FILE too: keep one of them")
-        return SecretStr(_read(path).removesuffix("\n").removesuffix("\r"))
+        password = of_the_file or password
+        if password is None:
+            raise ValueError("is missing")
+        if not _is_utf8(password.get_secret_value()):
+            raise ValueError("is not UTF-8 text")
+        return password
 
     @field_validator("mysql_ssl_ca")
     @classmethod
@@ -134,10 +142,26 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment before `.env`. The library's own reader would replace a `${...}` inside a password."""
-        lines = dotenv_values(ENV_FILE, interpolate=False, encoding="utf-8-sig")
-        values = {name.lower(): value for name, value in lines.items() if value is not None}
-        return init_settings, env_settings, InitSettingsSource(settings_cls, values)
+        """The environment before `.env`; `PORT=` is no line at all, only the password may be empty on purpose."""
+        given = {name: value for name, value in env_settings().items() if value or name == "mysql_password"}
+        return init_settings, InitSettingsSource(settings_cls, _dotenv() | given)
+
+
+def _dotenv() -> dict[str, str]:
+    """The lines of `.env`, as they are: the library's own reader would replace a `${...}` inside a password."""
+    if ENV_FILE.is_dir():  # Docker makes a folder of a file that is to be mounted and missing
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    lines = dotenv_values(ENV_FILE, interpolate=False, encoding="utf-8-sig")
+    return {name.lower(): value for name, value in lines.items() if value is not None}
+
+
+def wished_log_format() -> Literal["text", "json"]:
+    """LOG_FORMAT before anything is checked: the report of the mistakes keeps to it, too."""
+    try:
+        wish = os.environ.get("LOG_FORMAT") or _dotenv().get("log_format")
+    except (OSError, UnicodeDecodeError):
+        wish = None  # get_settings() will report it
+    return "json" if wish == "json" else "text"
 
 
 @lru_cache
@@ -163,9 +187,18 @@ def _in_words(mistake: ErrorDetails) -> str:
     return f"{name} {why}. Example: {name}={example}"
 
 
+def _is_utf8(text: str) -> bool:
+    """Not so where the environment held other bytes: Python keeps each of them as a surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot be read ({_why(error)})") from None
 

@@ -102,6 +102,7 @@ class DatabaseServer:
         if not self._process or self._process.poll() is not None:
             self.start()
         self.sql("SET GLOBAL max_connections = 151", "SET GLOBAL wait_timeout = 28800")
+        self.sql("SET GLOBAL init_connect = ''")
         self.sql(*(f"DROP USER '{user}'@'{host}'" for user, host in self._accounts()), "DROP DATABASE IF EXISTS app")
         self.sql("CREATE DATABASE app", "CREATE USER app@'%'", "GRANT ALL ON app.* TO app@'%'", "FLUSH PRIVILEGES")
         self.set_password(self.password)

@@ -61,7 +61,8 @@ KILLED = """
 @router.get("/killed")
 def killed(db: Annotated[Session, Depends(get_db)]) -> None:
     number = db.scalar(text("SELECT CONNECTION_ID()"))
-    with next(get_db()) as other:
+    from database import SessionLocal
+    with SessionLocal() as other:
         other.execute(text(f"KILL {number}"))
 """
 
@@ -101,6 +102,7 @@ def test_a_mistake_in_a_statement_stays_a_500(start: Start, with_a_mistake: Path
     answers = [service.ask(f"/api/broken/{statement}") for statement in (0, 1)]
 
     assert [(answer.status, answer.text) for answer in answers] == [(500, "Internal Server Error")] * 2
+    assert all(f"[{answer.headers['X-Request-ID']}] GET /api/broken/" in service.log for answer in answers)
     service.wait_for_log("no_such_table")
     service.wait_for_log("no_such_column")
     assert "confidential" not in service.log

@@ -1,7 +1,8 @@
 """One connection: any password works, nothing can hold it past its deadline, every error is a pymysql.Error."""
 
+import socket
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pymysql
@@ -39,6 +40,26 @@ def test_no_fault_holds_a_login(server: DatabaseServer, proxy: Proxy, fault: str
         Connection(settings, deadline=0.5, read_timeout=60)
 
     assert explain(caught.value, settings).reason == reason
+
+
+@pytest.mark.prd("WAIT-05")
+def test_a_dead_address_leaves_time_for_the_next(
+    server: DatabaseServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name with two addresses works when nothing answers at the first."""
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", proxy.port)) for n in (2, 1)]
+    settings = settings_for(server, mysql_port=proxy.port, mysql_host="two")
+    real = socket.getaddrinfo
+    monkeypatch.setattr("socket.getaddrinfo", lambda name, *o, **k: addresses if name == "two" else real(name, *o, **k))
+    with ExitStack() as stack:
+        dead = stack.enter_context(socket.create_server(("127.0.0.2", proxy.port), backlog=0))
+        for _ in range(8):  # its queue is full, and nobody accepts any of them
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(dead.getsockname())
+
+        with closing(Connection(settings, deadline=5, read_timeout=5)) as connection:
+            assert connection.latency_ms > 0
 
 
 @pytest.mark.prd("HEALTH-03")

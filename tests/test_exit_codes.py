@@ -1,9 +1,11 @@
 """How the process ends: the exit codes of sysexits.h, and signals at every moment."""
 
+import re
 import signal
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -33,14 +35,17 @@ def test_69_when_the_database_does_not_come(start: Start) -> None:
 
 
 @pytest.mark.prd("EXIT-02")
-def test_70_when_a_stage_breaks(start: Start, changed: Changed) -> None:
+@pytest.mark.parametrize(
+    ("mistake", "error"), [("1 / 0", "ZeroDivisionError"), ("raise SystemExit('no key')", "SystemExit")]
+)
+def test_70_when_a_stage_breaks(start: Start, changed: Changed, mistake: str, error: str) -> None:
     """A mistake in the code of a stage ends the process with 70 and names the error and its place."""
-    folder = changed("api.py", "router = ", "1 / 0\nrouter = ")
+    folder = changed("api.py", "router = ", f"{mistake}\nrouter = ")
 
     service = start(folder=folder)
 
     assert service.exit_code() == 70
-    assert "routers: failed, unexpected ZeroDivisionError at api.py:" in service.log
+    assert re.search(rf"routers: failed, unexpected {error} at api.py:\d+: .* Exit code 70\.", service.log)
 
 
 @pytest.mark.prd("EXIT-04")
@@ -130,6 +135,32 @@ def test_0_when_stopped_while_python_still_imports(start: Start, changed: Change
     service.wait_for_log("hanging")
 
     assert service.terminate(seconds=10) == 0
+
+
+@pytest.mark.prd("EXIT-06")
+def test_0_after_two_ctrl_c(start: Start) -> None:
+    """An impatient second Ctrl-C changes nothing: no traceback, exit code 0."""
+    service = start(MYSQL_PORT=free_port())
+    service.wait_for_reason("connection_refused")
+
+    service.process.send_signal(signal.SIGINT)
+
+    assert service.terminate(signal.SIGINT) == 0
+
+
+@pytest.mark.prd("EXIT-06")
+def test_a_client_that_does_not_read_does_not_keep_a_wait(start: Start) -> None:
+    """While waiting for the database nothing is worth draining: SIGTERM ends the process at once."""
+    service = start(MYSQL_PORT=free_port())
+    service.wait_for_reason("connection_refused")
+
+    with socket.create_connection(("127.0.0.1", service.port)) as client:
+        client.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+
+        assert service.terminate(seconds=5) == 0
 
 
 @pytest.mark.prd("EXIT-07")

@@ -9,13 +9,18 @@ from settings import Settings
 REASONS = {
     1053: "server_stopping",
     1129: "host_blocked",
+    1047: "unknown",  # Galera: not part of the cluster
+    1102: "database_denied",
     1205: "unknown",  # waited too long for a lock
     1213: "unknown",  # deadlock
     1820: "access_denied",
     2059: "auth_unsupported",
     2061: "auth_unsupported",
+    3032: "unknown",  # offline mode
+    3955: "access_denied",
     3159: "tls_failed",
     4031: "connection_lost",
+    4150: "access_denied",
 }
 
 
@@ -31,5 +36,5 @@ def test_a_number_has_its_reason(number: int, reason: str) -> None:
     fault = explain(error, settings)
 
     assert fault.reason == reason
-    assert fault.permanent == (reason in {"access_denied", "auth_unsupported", "tls_failed"})
+    assert fault.permanent == (reason in {"access_denied", "auth_unsupported", "database_denied", "tls_failed"})
     assert not is_about_the_statement(error)

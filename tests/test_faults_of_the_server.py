@@ -11,7 +11,7 @@ import pymysql
 import pytest
 from proxy import Proxy
 from server import DatabaseServer
-from service import Start
+from service import Changed, Start
 
 
 def kill_connections(server: DatabaseServer) -> None:
@@ -75,6 +75,35 @@ def test_a_refusal_before_another_fault_does_not_count(start: Start, server: Dat
     server.set_password(server.password)
 
     service.wait_until_ok()
+
+
+@pytest.mark.prd("HEALTH-02")
+def test_a_refusal_is_noticed_without_a_lost_connection(start: Start, server: DatabaseServer, changed: Changed) -> None:
+    """Who is logged in already does not meet a changed password, so the monitor logs in anew now and then."""
+    service = start(folder=changed("monitor.py", "LOGIN_EVERY = 30.0", "LOGIN_EVERY = 0.1"), DB_CHECK_INTERVAL=0.1)
+    service.wait_until_ok()
+
+    change_password(server)
+    service.wait_for_reason("access_denied")
+    server.restore()
+
+    service.wait_until_ok()
+
+
+@pytest.mark.prd("API-02")
+def test_a_login_that_fails_for_an_unlisted_reason(start: Start, server: DatabaseServer) -> None:
+    """A login has no statement that could be wrong: whatever number it ends with is a 503."""
+    service = start()
+    service.wait_until_ok()
+
+    server.sql("SET GLOBAL init_connect = 'no such statement'")
+    kill_connections(server)
+    down = service.wait_for(lambda body: body["status"] == "unavailable")
+    request = service.ask("/api/test")
+    server.restore()
+    service.wait_until_ok()
+
+    assert (request.status, request.json["reason"]) == (503, down["database"]["reason"])
 
 
 @pytest.mark.prd("HEALTH-02")
@@ -180,16 +209,14 @@ def test_a_frozen_server_at_boot(start: Start, server: DatabaseServer) -> None:
 
 @pytest.mark.prd("WHY-02", "HEALTH-03", "API-02")
 def test_a_frozen_server_after_boot(start: Start, server: DatabaseServer) -> None:
-    """A server that freezes is reported within its deadline, requests get 503, and it is up when it goes on."""
-    service = start()
+    """A server that freezes is reported within its deadline; no request tries meanwhile; it is up when it goes on."""
+    service = start(DB_CHECK_TIMEOUT=4)
     service.wait_until_ok()
-    rolled_back = server.status("Com_rollback")
     assert service.ask("/api/test").status == 200
-    service.wait_for(lambda _: server.status("Com_rollback") > rolled_back)  # its connection is in the pool again
 
     server.freeze()
-    down = service.wait_for_reason("timeout", seconds=8)
-    request = service.ask("/api/test", timeout=20)  # less than DB_READ_TIMEOUT, which is for statements under way
+    down = service.wait_for_reason("timeout")
+    request = service.ask("/api/test", timeout=3)  # less than a try would take
     server.thaw()
     service.wait_until_ok()
 
@@ -197,6 +224,23 @@ def test_a_frozen_server_after_boot(start: Start, server: DatabaseServer) -> Non
     assert (request.status, request.json["reason"]) == (503, "timeout")
     assert service.ask("/api/test").status == 200
     assert service.terminate() == 0
+
+
+@pytest.mark.prd("API-02")
+def test_a_pooled_connection_to_a_frozen_server(start: Start, server: DatabaseServer) -> None:
+    """Before the monitor notices, a request over a connection of the pool does not wait for DB_READ_TIMEOUT."""
+    service = start(DB_CHECK_INTERVAL=60)
+    service.wait_until_ok()
+    rolled_back = server.status("Com_rollback")
+    service.ask("/api/test")
+    service.wait_for(lambda _: server.status("Com_rollback") > rolled_back)  # its connection is in the pool again
+
+    server.freeze()
+    request = service.ask("/api/test", timeout=20)
+    server.thaw()
+
+    assert (request.status, request.json["reason"]) == (503, "timeout")
+    assert service.ask("/api/test").status == 200
 
 
 @pytest.mark.prd("WHY-01", "HEALTH-02")

@@ -17,6 +17,7 @@ from service import Service, Start
 
 import health
 from boot import Boot, Stage
+from connection import Connection
 from monitor import Monitor
 
 STAGES = ["settings", "logging", "middleware", "routers", "database", "background tasks", "ready"]
@@ -190,6 +191,30 @@ def test_a_stop_is_not_ready() -> None:
     status_code, body = watched.report()
 
     assert (status_code, json.loads(body)["status"]) == (503, "stopping")
+
+
+@pytest.mark.prd("HEALTH-02")
+def test_the_monitor_outlives_any_error(server: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even what no table foresees is an outage that ends, and not the end of the monitor."""
+    errors = iter([OSError(24, "Too many open files"), RuntimeError()])
+    seen = []
+
+    def unlucky(*args: Any, **options: Any) -> Connection:
+        seen.append(watched.database.status)
+        for error in errors:
+            raise error
+        return Connection(*args, **options)
+
+    monkeypatch.setattr("monitor.Connection", unlucky)
+    watched = fresh_health()
+    watched.publish("up", next_news_within=60)
+
+    Monitor(settings_for(server, db_check_interval=0.05), watched, watched.boot.stopping).start()
+    while len(seen) < 3 or watched.database.status != "up":
+        time.sleep(0.01)
+    watched.boot.stopping.set()
+
+    assert seen[:3] == ["up", "down", "down"]
 
 
 @pytest.mark.prd("HEALTH-04")

@@ -7,7 +7,8 @@ import time
 import pytest
 from ports import free_port
 from proxy import Proxy
-from service import Service, Start
+from server import DatabaseServer
+from service import Changed, Service, Start
 
 
 @pytest.mark.prd("LOG-01")
@@ -28,9 +29,13 @@ def test_every_line_is_json_on_demand(start: Start) -> None:
 
 
 @pytest.mark.prd("LOG-01")
-def test_mistakes_in_settings_are_json_too(start: Start) -> None:
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_mistakes_in_settings_are_json_too(start: Start, changed: Changed, place: str) -> None:
     """Even the first message, before the settings are known, keeps to LOG_FORMAT."""
-    service = start(LOG_FORMAT="json", MYSQL_HOST=None)
+    folder = changed("api.py", "", "")
+    if place == ".env":
+        (folder / ".env").write_text("LOG_FORMAT=json\n")
+    service = start(folder=folder, LOG_FORMAT="json" if place == "environment" else None, MYSQL_HOST=None)
     service.exit_code()
 
     lines = [json.loads(line) for line in service.log.splitlines()]
@@ -156,6 +161,20 @@ def test_the_wait_is_told_without_noise(start: Start) -> None:
     )
     assert summary
     assert 30 <= int(summary[1]) <= 80
+
+
+@pytest.mark.prd("LOG-04")
+def test_the_lasting_reason_of_an_outage_is_told(start: Start, server: DatabaseServer, proxy: Proxy) -> None:
+    """A reason that changes soon after the first line is told as soon as the next line may be."""
+    service = start(MYSQL_PORT=proxy.port)
+    service.wait_until_ok()
+
+    proxy.break_with("refuse")
+    service.wait_for_log("database down")
+    server.set_password("another")
+    proxy.heal()
+
+    service.wait_for_log("database still down, now: access_denied")
 
 
 @pytest.mark.prd("LOG-04")

@@ -1,7 +1,9 @@
 """Settings: from the environment and .env, typed, with every mistake reported at once."""
 
+import os
 import re
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -131,6 +133,43 @@ def test_dotenv_of_any_editor(dotenv: Path, line_end: str, mark: str) -> None:
     assert (read().mysql_host, read().password) == ("mysql", b"s3cret")
 
 
+@pytest.mark.prd("SET-03")
+def test_an_empty_variable_does_not_hide_the_line(dotenv: Path, env: pytest.MonkeyPatch) -> None:
+    """`PORT=` in the environment is no line there, either: .env counts."""
+    dotenv.write_text("\n".join(f"{name}={value}" for name, value in {**REQUIRED, "PORT": "8080"}.items()))
+
+    env.setenv("PORT", "")
+    env.setenv("MYSQL_HOST", "")
+
+    assert (read().port, read().mysql_host) == (8080, "mysql")
+
+
+@pytest.mark.prd("SET-04")
+def test_dotenv_that_is_a_folder(dotenv: Path) -> None:
+    """Docker makes a folder of a file that is to be mounted and is missing: a clear error."""
+    dotenv.mkdir()
+
+    assert ".env cannot be read (Is a directory)" in mistakes()
+
+
+@pytest.mark.prd("SET-05")
+def test_a_password_in_another_encoding(env: pytest.MonkeyPatch) -> None:
+    """A password that a terminal has sent in another encoding than UTF-8 is a clear error."""
+    env.setenv("MYSQL_PASSWORD", os.fsdecode("비밀".encode("cp949")))
+
+    assert "MYSQL_PASSWORD is not UTF-8 text" in mistakes()
+
+
+@pytest.mark.prd("SEC-01")
+@pytest.mark.parametrize("host", ["mysql://app:s3cret@db", "app:s3cret@db", "two words"])
+def test_a_host_that_is_a_url(env: pytest.MonkeyPatch, host: str) -> None:
+    """A URL is no host name, and the password in it must not become part of an address that is shown."""
+    env.setenv("MYSQL_HOST", host)
+
+    assert "MYSQL_HOST is neither a host name nor an address" in mistakes()
+    assert "s3cret" not in mistakes()
+
+
 @pytest.mark.prd("SET-04")
 def test_dotenv_in_another_encoding(dotenv: Path) -> None:
     """A .env that is not UTF-8 is a clear error."""
@@ -174,6 +213,34 @@ def test_a_password_and_a_password_file(env: pytest.MonkeyPatch, tmp_path: Path)
     (tmp_path / "password").write_text("other")
 
     assert "MYSQL_PASSWORD is set, and MYSQL_PASSWORD_FILE too" in mistakes()
+
+
+@pytest.mark.prd("SET-06")
+def test_a_password_file_that_is_a_pipe(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The file is read once, so that a pipe will do: MYSQL_PASSWORD_FILE=<(vault read ...)."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    env.delenv("MYSQL_PASSWORD")
+    env.setenv("MYSQL_PASSWORD_FILE", str(pipe))
+
+    Thread(target=pipe.write_text, args=["from a pipe"], daemon=True).start()
+
+    assert read().password == b"from a pipe"
+
+
+@pytest.mark.prd("SET-06")
+@pytest.mark.parametrize(("content", "password"), [(b"\xef\xbb\xbfs3cret\r\n", b"s3cret"), (b"\n", None)])
+def test_a_password_file_of_an_editor(
+    env: pytest.MonkeyPatch, tmp_path: Path, content: bytes, password: bytes | None
+) -> None:
+    """A byte order mark is no part of the password, and a file without one is a mistake."""
+    (tmp_path / "password").write_bytes(content)
+    env.delenv("MYSQL_PASSWORD")
+    env.setenv("MYSQL_PASSWORD_FILE", str(tmp_path / "password"))
+
+    if password:
+        assert read().password == password
+    else:
+        assert "MYSQL_PASSWORD_FILE is empty" in mistakes()
 
 
 @pytest.mark.prd("SET-06")
