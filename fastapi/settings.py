@@ -142,9 +142,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment before `.env`; `PORT=` is no line at all, only the password may be empty on purpose."""
-        given = {name: value for name, value in env_settings().items() if value or name == "mysql_password"}
-        return init_settings, InitSettingsSource(settings_cls, _dotenv() | given)
+        """The environment before `.env`, an empty variable included, as in a compose file."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _dotenv())
 
 
 def _dotenv() -> dict[str, str]:
