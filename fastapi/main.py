@@ -154,7 +154,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         boot.stopping.set()
-        self.config.timeout_graceful_shutdown = DRAIN_SECONDS if boot.done else 0
+        self.config.timeout_graceful_shutdown = DRAIN_SECONDS if boot.done else 1
         if not self.should_exit:  # a second Ctrl-C would end uvicorn in disorder, and this takes seconds at most
             super().handle_exit(sig, frame)
 
