@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from fastapi import Request
 from pymysql.err import Error
-from sqlalchemy import URL, create_engine
+from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy import Connection as SQLConnection
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -41,23 +43,32 @@ engine = create_engine(
     pool_pre_ping=True,
     hide_parameters=True,  # values of a statement do not belong in a log
 )
-SessionLocal = sessionmaker(engine, expire_on_commit=False)
 
 
 class Base(DeclarativeBase):
     """The parent of every model."""
 
 
+class RequestSession(Session):
+    """A session that does not try while the monitor gets no answer: it would hold a thread for seconds, for nothing."""
+
+    def get_bind(self, *args: Any, **options: Any) -> Engine | SQLConnection:
+        """Called before each statement. Raises DatabaseUnavailable."""
+        health: Health | None = self.info.get("health")
+        if health and (seen := health.database).reason == "timeout":
+            raise DatabaseUnavailable(Fault("timeout", seen.hint or ""))
+        return super().get_bind(*args, **options)
+
+
+SessionLocal = sessionmaker(engine, class_=RequestSession, expire_on_commit=False)
+
+
 def get_db(request: Request) -> Iterator[Session]:
     """A session for one request: `db: Annotated[Session, Depends(get_db)]`.
 
     Raises DatabaseUnavailable where MySQL or the pool is at fault. A mistake in a statement stays what it is, a 500.
-    While the monitor gets no answer a request does not try: it would hold a thread for seconds that others need.
     """
-    seen = request.app.state.health.database
-    if seen.reason == "timeout":
-        raise DatabaseUnavailable(Fault(seen.reason, seen.hint))
-    session = SessionLocal()
+    session = SessionLocal(info={"health": request.app.state.health})
     try:
         yield session
     except (OperationalError, InterfaceError, InternalError) as error:

@@ -14,6 +14,8 @@ from proxy import Proxy
 from server import DatabaseServer
 from service import Changed, Service, Start
 
+# In naps: Python would not see a signal that comes just before one long sleep until that is over.
+HANG = "import time; print('hanging', flush=True); [time.sleep(0.1) for _ in range(1000)]"
 AS_PID_1 = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "main.py"]
 
 
@@ -115,8 +117,7 @@ def test_0_when_stopped_while_waiting(start: Start, proxy: Proxy, fault: str, as
 @pytest.mark.parametrize("as_pid_1", [False, True], ids=["child", "pid1"])
 def test_0_when_stopped_in_any_stage(start: Start, changed: Changed, stage: str, as_pid_1: bool) -> None:
     """A stage that hangs does not keep SIGTERM from ending the process with 0."""
-    hang = "\n    print('hanging', flush=True)\n    import time\n    time.sleep(100)"
-    folder = changed("main.py", f"def {stage}() -> str:", f"def {stage}() -> str:{hang}")
+    folder = changed("main.py", f"def {stage}() -> str:", f"def {stage}() -> str:\n    {HANG}")
     service = start(AS_PID_1 if as_pid_1 else None, folder=folder)
     service.wait_for_log("hanging")
 
@@ -128,9 +129,7 @@ def test_0_when_stopped_in_any_stage(start: Start, changed: Changed, stage: str,
 @pytest.mark.prd("EXIT-06")
 def test_0_when_stopped_while_python_still_imports(start: Start, changed: Changed) -> None:
     """SIGTERM counts from the first line of main.py on, before the imports are done."""
-    folder = changed(
-        "boot.py", "import logging", "print('hanging', flush=True)\n__import__('time').sleep(100)\nimport logging"
-    )
+    folder = changed("boot.py", "import logging", f"{HANG}\nimport logging")
     service = start(folder=folder)
     service.wait_for_log("hanging")
 
