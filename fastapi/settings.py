@@ -4,6 +4,7 @@ The environment wins over `.env`. Every variable, with its reason and its defaul
 """
 
 import errno
+import logging
 import os
 import re
 import ssl
@@ -28,6 +29,8 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from boot import StartError
 
 ENV_FILE = Path(__file__).parent.parent / ".env"
+# What it says of a line that it cannot read waits for the log's own format: `.env` is read once before that.
+logging.getLogger("dotenv").addHandler(logging.NullHandler())
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -43,7 +46,7 @@ class Settings(BaseSettings):
     mysql_port: Port = 3306
     mysql_database: Text = Field(examples=["app"])
     mysql_user: Text = Field(examples=["app"])
-    # The file first: the validator of the password sees only the fields above its own.
+    # What the file holds. It comes first: the validator of the password sees only the fields above its own.
     mysql_password_file: SecretStr | None = Field(None, examples=["/run/secrets/mysql_password"])
     mysql_password: SecretStr | None = Field(None, validate_default=True, examples=["'any text, in single quotes'"])
     mysql_ssl_ca: Path | None = Field(None, examples=["/etc/ssl/certs/mysql-ca.pem"])

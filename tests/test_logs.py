@@ -43,6 +43,19 @@ def test_mistakes_in_settings_are_json_too(start: Start, changed: Changed, place
     assert "MYSQL_HOST is missing" in lines[0]["message"]
 
 
+@pytest.mark.prd("LOG-01", "SET-04")
+def test_a_line_of_dotenv_that_cannot_be_read(start: Start, changed: Changed) -> None:
+    """It is told once, by its number, in the format that .env itself asks for."""
+    folder = changed("api.py", "", "")
+    (folder / ".env").write_text("LOG_FORMAT=json\nno setting at all\n")
+
+    service = start(folder=folder, MYSQL_HOST=None)
+    service.exit_code()
+    messages = [json.loads(line)["message"] for line in service.log.splitlines()]
+
+    assert [message for message in messages if "at line 2" in message] == messages[:1]
+
+
 @pytest.mark.prd("LOG-01")
 def test_every_line_has_one_form(start: Start) -> None:
     """As text, each line has a UTC time, a level, a logger and a request id or a dash."""
