@@ -116,7 +116,7 @@ class Settings(BaseSettings):
         if "mysql_password_file" not in info.data:
             return password  # that mistake is reported already
         of_the_file: SecretStr | None = info.data["mysql_password_file"]
-        if of_the_file and password and password.get_secret_value():
+        if of_the_file and password:  # an empty one is false
             raise ValueError("is set, and MYSQL_PASSWORD_FILE too: keep one of them")
         password = of_the_file or password
         if password is None:

@@ -57,6 +57,11 @@ def test_a_statement_that_is_silent_for_too_long_is_a_503(start: Start, changed:
     assert hasty.ask("/health").status == 200
 
 
+def with_route(changed: Changed, route: str) -> Path:
+    """A service that has one more endpoint."""
+    return changed("api.py", '@router.get("/test"', f'{route}\n\n@router.get("/test"')
+
+
 KILLED = """
 @router.get("/killed")
 def killed(db: Annotated[Session, Depends(get_db)]) -> None:
@@ -70,7 +75,7 @@ def killed(db: Annotated[Session, Depends(get_db)]) -> None:
 @pytest.mark.prd("API-02")
 def test_a_connection_lost_after_the_answer(start: Start, changed: Changed) -> None:
     """A connection that dies when the answer is made changes nothing about it, and the pool says nothing of it."""
-    service = start(folder=changed("api.py", '@router.get("/test"', KILLED + '\n\n@router.get("/test"'))
+    service = start(folder=with_route(changed, KILLED))
     service.wait_until_ok()
 
     answers = [service.ask(path).status for path in ("/api/killed", "/api/test")]
@@ -88,15 +93,10 @@ def broken(statement: int, db: Annotated[Session, Depends(get_db)]) -> None:
 """
 
 
-@pytest.fixture
-def with_a_mistake(changed: Changed) -> Path:
-    return changed("api.py", '@router.get("/test"', BROKEN + '\n\n@router.get("/test"')
-
-
 @pytest.mark.prd("API-04")
-def test_a_mistake_in_a_statement_stays_a_500(start: Start, with_a_mistake: Path) -> None:
+def test_a_mistake_in_a_statement_stays_a_500(start: Start, changed: Changed) -> None:
     """A statement that is wrong is not an outage: 500 without details, and no value of the statement in the log."""
-    service = start(folder=with_a_mistake, may_trace=True)
+    service = start(folder=with_route(changed, BROKEN), may_trace=True)
     service.wait_until_ok()
 
     answers = [service.ask(f"/api/broken/{statement}") for statement in (0, 1)]
