@@ -16,7 +16,8 @@ from service import Changed, Service, Start
 
 # In naps: Python would not see a signal that comes just before one long sleep until that is over.
 HANG = "import time; print('hanging', flush=True); [time.sleep(0.1) for _ in range(1000)]"
-AS_PID_1 = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "main.py"]
+UNSHARE = ["unshare", "--pid", "--fork", "--kill-child"]
+AS_PID_1 = [*UNSHARE, sys.executable, "main.py"]
 
 
 def pid_of(service: Service, as_pid_1: bool) -> int:
@@ -216,11 +217,13 @@ def test_uvicorn_can_launch_it_too(start: Start) -> None:
 
 @pytest.mark.prd("EXIT-08")
 def test_what_uvicorn_gives_up(start: Start) -> None:
-    """Launched by uvicorn, wrong settings still end with 78, but a database that does not come ends with a signal."""
+    """By uvicorn, wrong settings still end with 78, but a failed wait ends with a signal, and as PID 1 with 0."""
     misconfigured = start(UVICORN, MYSQL_HOST=None)
     alone = start(UVICORN, MYSQL_PORT=free_port(), DB_WAIT_TIMEOUT=1)
+    pid_1 = start([*UNSHARE, *UVICORN], MYSQL_PORT=free_port(), DB_WAIT_TIMEOUT=1)
 
     assert misconfigured.exit_code() == 78
     assert "MYSQL_HOST is missing" in misconfigured.log
     assert alone.exit_code() == -signal.SIGTERM
-    assert "Exit code 69." in alone.log
+    assert pid_1.exit_code() == 0
+    assert all("Exit code 69." in service.log for service in (alone, pid_1))
