@@ -1,4 +1,4 @@
-"""The API: your endpoints go here."""
+"""The API: a sample. Your endpoints go here."""
 
 from typing import Annotated, Any
 

@@ -1,176 +1,59 @@
-"""Faults: one table from a MySQL or driver error to a reason, a hint for a person, and whether waiting can help."""
+"""Faults: why something that the service depends on cannot be used, in words that are safe to show."""
 
-import errno
-import ssl
 from dataclasses import dataclass
-from socket import gaierror
+from typing import Literal, Protocol
 
-from pymysql.constants import CR, ER
-from pymysql.err import InternalError, OperationalError
-
-from settings import Settings
-
-
-class NoGreeting(OperationalError):
-    """No connection, or one closed before any greeting, by a port proxy or load balancer with no server behind.
-
-    Either way the attempt cost the server nothing.
-    """
+Reason = Literal[
+    "dns_failed",
+    "connection_refused",
+    "timeout",
+    "connection_lost",
+    "too_many_connections",
+    "server_stopping",
+    "access_denied",
+    "database_denied",
+    "host_not_allowed",
+    "host_blocked",
+    "auth_unsupported",
+    "tls_failed",
+    "not_mysql",
+    "deadlock",
+    "lock_timeout",
+    "read_only",
+    "disk_full",
+    "pool_exhausted",
+    "starting",
+    "unknown",
+]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why the database cannot be used, safe to show: it never holds the driver's own text.
+    """`hint` names cause and fix and never holds a driver's own text.
 
     `permanent`: waiting does not help, a person has to change something.
-    `cheap`: the attempt cost the server nothing, so the next one may come at once.
+    `reached_server`: the attempt cost the server something, so the next one must not come at once.
     """
 
-    reason: str
+    reason: Reason
     hint: str
     permanent: bool = False
-    cheap: bool = False
+    reached_server: bool = True
 
 
-class DatabaseUnavailable(Exception):
-    """A request that cannot be served because of `fault`; `main.py` answers it with 503."""
+class Unavailable(Exception):
+    """Something that was needed cannot be used, because of `fault`. A request that meets it is answered with 503."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.reason)
         self.fault = fault
 
 
-_HINTS = {
-    "dns_failed": "The name {host} does not resolve. In compose: is MYSQL_HOST the service's name, is that service "
-    "running, and do both share a network?",
-    "connection_refused": "MySQL is not accepting connections on {address} yet. It is still starting, or it is "
-    "stopped: look at its state and its log.",
-    "timeout": "{address} accepts the connection but does not answer in time. The server is frozen, overloaded or "
-    "behind a firewall, or something other than MySQL listens there.",
-    "connection_lost": "{address} closed the connection. MySQL is restarting, or something between here and there "
-    "closes connections.",
-    "too_many_connections": "MySQL has no free connection. Compare its max_connections and the limits of user {user} "
-    "with (DB_POOL_SIZE + DB_MAX_OVERFLOW + 1) x replicas.",
-    "server_stopping": "MySQL is shutting down. If this is a restart, it will be back by itself.",
-    "access_denied": "MySQL refuses user {user} with this password. Check MYSQL_USER and MYSQL_PASSWORD. Was .env "
-    "changed after the first start? The data volume keeps the first password.",
-    "database_denied": "User {user} may not use database {database}, or it does not exist. Check MYSQL_DATABASE and "
-    "the user's grants.",
-    "host_not_allowed": "MySQL allows no user from this client's address. Check the host part of the account: "
-    "'{user}'@'%' allows any.",
-    "host_blocked": "MySQL blocks this client's address after too many broken connections. TRUNCATE TABLE "
-    "performance_schema.host_cache (MariaDB: FLUSH HOSTS), and find what opens connections without logging in.",
-    "auth_unsupported": "This driver cannot do the login method of user {user}. Are all packages of requirements.txt "
-    "installed (cryptography)? Else ALTER USER ... IDENTIFIED WITH caching_sha2_password.",
-    "tls_failed": "The TLS connection to {address} cannot be trusted. Check that MYSQL_SSL_CA signed the server's "
-    "certificate and that the certificate names {host}.",
-    "not_mysql": "What answers on {address} does not speak MySQL's protocol. Check MYSQL_HOST and MYSQL_PORT.",
-    "pool_exhausted": "All DB_POOL_SIZE + DB_MAX_OVERFLOW connections of this process are in use. Requests hold them "
-    "for too long, or there are more requests than connections.",
-    "unknown": "MySQL or the driver reported {error}. Look this number up in MySQL's error reference.",
-}
+class Dependency(Protocol):
+    """What `wait_for` and `watch` can take care of."""
 
-_PERMANENT = {"access_denied", "database_denied", "host_not_allowed", "auth_unsupported", "tls_failed"}
+    @property
+    def address(self) -> str: ...
 
-
-_REASON_BY_NUMBER = {
-    ER.CON_COUNT_ERROR: "too_many_connections",
-    ER.TOO_MANY_USER_CONNECTIONS: "too_many_connections",
-    ER.USER_LIMIT_REACHED: "too_many_connections",
-    ER.SERVER_SHUTDOWN: "server_stopping",
-    ER.ACCESS_DENIED_ERROR: "access_denied",
-    1698: "access_denied",  # ER_ACCESS_DENIED_NO_PASSWORD_ERROR
-    1820: "access_denied",  # ER_MUST_CHANGE_PASSWORD
-    1862: "access_denied",  # ER_MUST_CHANGE_PASSWORD_LOGIN
-    3118: "access_denied",  # ER_ACCOUNT_HAS_BEEN_LOCKED
-    3955: "access_denied",  # ER_USER_ACCESS_DENIED_FOR_USER_ACCOUNT_BLOCKED_BY_PASSWORD_LOCK
-    4150: "access_denied",  # ER_USER_IS_BLOCKED of MariaDB: too many wrong passwords
-    4151: "access_denied",  # ER_ACCOUNT_HAS_BEEN_LOCKED of MariaDB
-    ER.DBACCESS_DENIED_ERROR: "database_denied",
-    ER.BAD_DB_ERROR: "database_denied",
-    ER.WRONG_DB_NAME: "database_denied",
-    ER.HOST_NOT_PRIVILEGED: "host_not_allowed",
-    ER.HOST_IS_BLOCKED: "host_blocked",
-    ER.NOT_SUPPORTED_AUTH_MODE: "auth_unsupported",
-    CR.CR_AUTH_PLUGIN_CANNOT_LOAD: "auth_unsupported",
-    CR.CR_AUTH_PLUGIN_ERR: "auth_unsupported",
-    CR.CR_SSL_CONNECTION_ERROR: "tls_failed",
-    3159: "tls_failed",  # ER_SECURE_TRANSPORT_REQUIRED
-    1927: "connection_lost",  # ER_CONNECTION_KILLED of MariaDB
-    4031: "connection_lost",  # ER_CLIENT_INTERACTION_TIMEOUT: wait_timeout passed
-}
-
-_REASON_BY_CAUSE: list[tuple[type[BaseException], str]] = [  # the first that fits
-    (gaierror, "dns_failed"),
-    (TimeoutError, "timeout"),
-    (ConnectionRefusedError, "connection_refused"),
-    (ConnectionError, "connection_lost"),
-    (ssl.SSLEOFError, "connection_lost"),
-    (ssl.SSLError, "tls_failed"),
-]
-_LOST = {0, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}  # 0: PyMySQL's own, used after it closed the connection
-_NO_ROUTE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN}  # the answer while a container is stopped
-
-
-# What the server may answer to a statement that is right.
-_STATE_OF_THE_SERVER = {
-    ER.DISK_FULL,
-    ER.LOCK_WAIT_TIMEOUT,
-    ER.LOCK_DEADLOCK,
-    ER.OPTION_PREVENTS_STATEMENT,  # --read-only
-    ER.QUERY_INTERRUPTED,
-    1047,  # ER_UNKNOWN_COM_ERROR: a Galera node that is not part of its cluster
-    1836,  # ER_READ_ONLY_MODE
-    1969,  # ER_STATEMENT_TIMEOUT of MariaDB
-    3024,  # ER_QUERY_TIMEOUT
-    3032,  # ER_SERVER_OFFLINE_MODE
-}
-
-
-def is_about_the_statement(error: BaseException) -> bool:
-    """Whether MySQL has answered that the statement is wrong, which no waiting heals: a mistake in an endpoint.
-
-    PyMySQL raises OperationalError for every number that it does not list, an unknown column (1054) included.
-    """
-    number = _number(error) or 0
-    of_the_server = number >= 1000 and not CR.CR_ERROR_FIRST <= number <= CR.CR_ERROR_LAST
-    return of_the_server and number not in _REASON_BY_NUMBER and number not in _STATE_OF_THE_SERVER
-
-
-def explain(error: BaseException, settings: Settings) -> Fault:
-    """What an error of the driver means, in words that name the settings in question."""
-    reason = _reason(error)
-    hint = _HINTS[reason].format(
-        host=settings.mysql_host,
-        address=settings.mysql_address,
-        user=settings.mysql_user,
-        database=settings.mysql_database,
-        error=f"{type(error).__name__} {_number(error) or ''}".strip(),
-    )
-    return Fault(reason, hint, reason in _PERMANENT, isinstance(error, NoGreeting))
-
-
-def pool_exhausted() -> Fault:
-    """No connection of the pool came free within DB_POOL_TIMEOUT. Only requests meet this, never the monitor."""
-    return Fault("pool_exhausted", _HINTS["pool_exhausted"])
-
-
-def _number(error: BaseException) -> int | None:
-    """MySQL's number of the error, the first argument by convention."""
-    first = error.args[0] if error.args else None
-    return first if isinstance(first, int) else None
-
-
-def _reason(error: BaseException) -> str:
-    number = _number(error)
-    if number in _REASON_BY_NUMBER:
-        return _REASON_BY_NUMBER[number]
-    cause = error.__cause__ or error.__context__
-    for kind, reason in _REASON_BY_CAUSE:
-        if isinstance(cause, kind):
-            return reason
-    if isinstance(cause, OSError) and cause.errno in _NO_ROUTE:
-        return "connection_refused"
-    if number in _LOST:
-        return "connection_lost"
-    return "not_mysql" if isinstance(error, InternalError) else "unknown"
+    def check(self, seconds: float) -> float:
+        """Whether it is usable, decided within `seconds`. Returns the latency in milliseconds. Raises Unavailable."""

@@ -1,30 +1,97 @@
-"""Logging: one format for our lines, uvicorn's and SQLAlchemy's, on standard error, flushed line by line."""
+"""Logging: one format for our lines, uvicorn's and SQLAlchemy's, on standard error, which is never waited for."""
 
 import logging
+import os
+import select
+import sys
 import time
-from typing import Literal
+from contextvars import ContextVar
+from typing import Literal, TextIO
 
-from asgi_correlation_id import CorrelationIdFilter
+PIPE_ROOM = 4096  # bytes that a pipe takes at once when it says that it has room (PIPE_BUF)
+LAST_WORDS = 1000  # milliseconds that a CRITICAL line may wait for room: the process ends after it
+FOREIGN_LINES = 10  # a second, of each kind: what libraries log for every bad client must not bury the rest
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 
 def configure_logging(level: str, form: Literal["text", "json"]) -> None:
     """Sends every log line of this process through one handler: text for people, or a JSON object a line."""
-    handler = logging.StreamHandler()
-    handler.addFilter(CorrelationIdFilter(default_value="-"))
+    handler = StandardError()
     handler.setFormatter(_json() if form == "json" else _text())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        logging.getLogger(name).handlers.clear()
-        logging.getLogger(name).propagate = name != "uvicorn.access"  # the access log is middleware.py's, with times
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.filters[:] = [Limit()]
+        logger.propagate = name != "uvicorn.access"  # the access log is middleware.py's, with times
     # SQLAlchemy logs an error of the driver with its whole text; the request that meets it is answered and logged here.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    logging.getLogger("asgi_correlation_id").setLevel(logging.ERROR)  # a client's odd request id is not our warning
     logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO if level == "DEBUG" else logging.WARNING)
+
+
+class StandardError(logging.StreamHandler[TextIO]):
+    """Writes a line only where there is room for it: a reader that stops reading must not stop the service.
+
+    Lines without room are dropped; when there is room again, a line says how many.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self._fd = sys.stderr.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLOUT)
+        self._dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.request_id = request_id.get()
+        try:
+            patience = LAST_WORDS if record.levelno >= logging.CRITICAL else 0
+            if self._dropped and self._has_room(patience):
+                dropped, self._dropped = self._dropped, 0
+                note = f"{dropped} log lines were dropped: nothing was reading standard error"
+                fields = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": note}
+                self._write(logging.makeLogRecord({**fields, "request_id": "-"}), patience)
+            if not self._write(record, patience):
+                self._dropped += 1
+        except Exception:  # noqa: BLE001  as in the standard library: a log line must not break what it tells about
+            self.handleError(record)
+
+    def _write(self, record: logging.LogRecord, patience: int) -> bool:
+        rest = (self.format(record) + self.terminator).encode(errors="backslashreplace")
+        while rest:
+            if not self._has_room(patience):
+                return False
+            rest = rest[os.write(self._fd, rest[:PIPE_ROOM]) :]
+        return True
+
+    def _has_room(self, milliseconds: int) -> bool:
+        return any(event & select.POLLOUT for _, event in self._poll.poll(milliseconds))
+
+
+class Limit(logging.Filter):
+    """Lets ten lines of a kind pass a second, and then says how many more there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = 0
+        self._counts: dict[object, int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        second = int(time.monotonic())
+        if second != self._second:
+            more = {kind: n - FOREIGN_LINES for kind, n in self._counts.items() if n > FOREIGN_LINES}
+            self._second, self._counts = second, {}
+            for kind, number in more.items():
+                logging.getLogger(__name__).warning("%d more lines like this: %s", number, kind)
+        kind = str(record.msg)[:100]
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        return self._counts[kind] <= FOREIGN_LINES
 
 
 def _text() -> logging.Formatter:
     formatter = logging.Formatter(
-        "%(asctime)s.%(msecs)03dZ %(levelname)-8s %(name)s [%(correlation_id)s] %(message)s", "%Y-%m-%dT%H:%M:%S"
+        "%(asctime)s.%(msecs)03dZ %(levelname)-8s %(name)s [%(request_id)s] %(message)s", "%Y-%m-%dT%H:%M:%S"
     )
     formatter.converter = time.gmtime
     return formatter
@@ -34,7 +101,7 @@ def _json() -> logging.Formatter:
     from pythonjsonlogger.json import JsonFormatter
 
     return JsonFormatter(
-        ["levelname", "name", "message", "correlation_id"],
-        rename_fields={"levelname": "level", "name": "logger", "correlation_id": "request_id"},
+        ["levelname", "name", "message", "request_id"],
+        rename_fields={"levelname": "level", "name": "logger"},
         timestamp=True,
     )

@@ -5,6 +5,9 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
+from fastapi import APIRouter
+from starlette.responses import Response
+
 _text = Path(__file__).with_name("status.html").read_text("utf-8")  # with \n alone, as browsers hash it
 PAGE = _text.encode()
 
@@ -22,3 +25,12 @@ PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+router = APIRouter()
+
+
+@router.head("/", include_in_schema=False)
+@router.get("/", include_in_schema=False)
+async def read_page() -> Response:
+    """The page that shows the start, the components and their history."""
+    return Response(PAGE, 200, PAGE_HEADERS, "text/html")

@@ -9,7 +9,6 @@ import os
 import re
 import ssl
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,11 +25,13 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from boot import StartError
+from boot import StartupError
 
 ENV_FILE = Path(__file__).parent.parent / ".env"
 # What it says of a line that it cannot read waits for the log's own format: `.env` is read once before that.
 logging.getLogger("dotenv").addHandler(logging.NullHandler())
+
+PLACEHOLDER = "change-me"  # of .env.example
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -53,8 +54,9 @@ class Settings(BaseSettings):
 
     db_wait_timeout: Seconds = 60
     db_wait_max_delay: Seconds = 1
-    db_check_interval: Seconds = 1
+    db_check_interval: Annotated[Seconds, Field(ge=0.1)] = 1
     db_check_timeout: Seconds = 2
+    db_connect_timeout: Seconds = 2
     db_pool_size: int = Field(10, ge=1, le=10_000)
     db_max_overflow: int = Field(10, ge=0, le=10_000)
     db_pool_timeout: Seconds = 5
@@ -67,12 +69,18 @@ class Settings(BaseSettings):
     port: Port = 8000
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["text", "json"] = "text"
-    health_details: bool = Field(True, examples=["true"])
+    access_log: bool = Field(True, examples=["true"])
+    health_details: bool | None = Field(None, examples=["true"])
 
     @property
     def password(self) -> bytes:
         """The password as MySQL compares it, in UTF-8. PyMySQL would encode text as Latin-1, which has no Korean."""
         return self.mysql_password.get_secret_value().encode() if self.mysql_password else b""
+
+    @property
+    def shows_details(self) -> bool:
+        """Whether /health names reasons and hints: not in production, unless HEALTH_DETAILS asks for it."""
+        return self.app_env != "prod" if self.health_details is None else self.health_details
 
     @property
     def mysql_address(self) -> str:
@@ -83,6 +91,24 @@ class Settings(BaseSettings):
     def _empty_means_default(cls, values: dict[str, Any]) -> dict[str, Any]:
         """`PORT=` is no value, as in a compose file. Only the password may be empty on purpose."""
         return {name: value for name, value in values.items() if value != "" or name == "mysql_password"}
+
+    @field_validator("mysql_port", "port", mode="before")
+    @classmethod
+    def _not_from_kubernetes(cls, port: Any) -> Any:
+        if isinstance(port, str) and re.match("(tcp|udp)://", port):
+            raise ValueError(
+                "is an address, as Kubernetes sets it in every pod beside a Service of that name: set "
+                "enableServiceLinks: false in the pod, or give the Service another name"
+            )
+        return port
+
+    @model_validator(mode="after")
+    def _no_placeholders_in_production(self) -> "Settings":
+        secrets = {name.upper(): value for name, value in self if isinstance(value, SecretStr)}
+        left = [name for name, value in secrets.items() if PLACEHOLDER in value.get_secret_value()]
+        if self.app_env == "prod" and left:
+            raise ValueError(f"{' and '.join(left)} must not be a placeholder ({PLACEHOLDER}) where APP_ENV=prod")
+        return self
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -111,19 +137,20 @@ class Settings(BaseSettings):
 
     @field_validator("mysql_password")
     @classmethod
-    def _given_once(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        """The password, from wherever it comes."""
-        if "mysql_password_file" not in info.data:
-            return password  # that mistake is reported already
-        of_the_file: SecretStr | None = info.data["mysql_password_file"]
-        if of_the_file and password:  # an empty one is false
-            raise ValueError("is set, and MYSQL_PASSWORD_FILE too: keep one of them")
-        password = of_the_file or password
-        if password is None:
-            raise ValueError("is missing")
-        if not _is_utf8(password.get_secret_value()):
+    def _given_once(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """The secret, from the variable itself or from the file that its `..._FILE` names, but not from both."""
+        file_field = f"{info.field_name}_file"
+        if file_field not in info.data:
+            return secret  # that mistake is reported already
+        of_the_file: SecretStr | None = info.data[file_field]
+        if of_the_file and secret:  # an empty one is false
+            raise ValueError(f"is set, and {file_field.upper()} too: keep one of them")
+        secret = of_the_file or secret
+        if secret and not _is_utf8(secret.get_secret_value()):
             raise ValueError("is not UTF-8 text")
-        return password
+        if secret is None and info.field_name == "mysql_password":
+            raise ValueError("is missing")
+        return secret
 
     @field_validator("mysql_ssl_ca")
     @classmethod
@@ -157,7 +184,7 @@ def _dotenv() -> dict[str, str]:
     return {name.lower(): value for name, value in lines.items() if value is not None}
 
 
-def wished_log_format() -> Literal["text", "json"]:
+def early_log_format() -> Literal["text", "json"]:
     """LOG_FORMAT before anything is checked: the report of the mistakes keeps to it, too."""
     try:
         wish = os.environ.get("LOG_FORMAT") or _dotenv().get("log_format")
@@ -166,9 +193,8 @@ def wished_log_format() -> Literal["text", "json"]:
     return "json" if wish == "json" else "text"
 
 
-@lru_cache
-def get_settings() -> Settings:
-    """The settings of this process. Raises StartError with 78, which names every mistake at once and holds no value."""
+def read_settings() -> Settings:
+    """Reads the settings. Raises StartupError with 78, which names every mistake at once and holds no value."""
     try:
         return Settings()
     except ValidationError as error:
@@ -176,15 +202,16 @@ def get_settings() -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         mistakes = [f".env cannot be read ({_why(error)}): save it as UTF-8 text that this user may read"]
     summary = f"{len(mistakes)} wrong or missing in .env or the environment:"
-    raise StartError("\n  ".join([summary, *mistakes]), os.EX_CONFIG)
+    raise StartupError("\n  ".join([summary, *mistakes]), os.EX_CONFIG)
 
 
 def _in_words(mistake: ErrorDetails) -> str:
-    field = str(mistake["loc"][0])
-    name = field.upper()
     why = "is missing" if mistake["type"] == "missing" else mistake["msg"]
     why = why.removeprefix("Value error, ").replace("Input should", "should").replace("String should", "should")
-    setting = Settings.model_fields[field]
+    if not mistake["loc"]:  # a rule over several settings, which names them itself
+        return why
+    field = str(mistake["loc"][0])
+    name, setting = field.upper(), Settings.model_fields[field]
     example = setting.examples[0] if setting.examples else setting.default
     return f"{name} {why}. Example: {name}={example}"
 
