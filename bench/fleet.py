@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 
 import measure  # noqa: F401  it makes the service's modules importable
-
 from backoff import Backoff
+
 from faults import Fault
 
 PROCESSES, WAITED, SECONDS, LOGIN = 50, 5.0, 10.0, 0.01

@@ -18,11 +18,11 @@ from typing import NamedTuple, Self
 import psutil
 
 ROOT = Path(__file__).parent.parent
-sys.path += [str(ROOT / "tests"), str(ROOT / "fastapi")]
+sys.path += [str(ROOT / "tests" / "support"), str(ROOT / "fastapi")]
 
+from database_server import DatabaseServer  # noqa: E402
+from process import Service as Service  # noqa: E402
 from proxy import Proxy as Proxy  # noqa: E402  the tests' helpers
-from server import DatabaseServer  # noqa: E402
-from service import Service as Service  # noqa: E402
 
 POLL = 0.005  # seconds between two looks at /health: the resolution of what is timed so
 RESTART = 0.1  # seconds until Docker starts a container again that ran for 10 s or more

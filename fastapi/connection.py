@@ -19,7 +19,7 @@ from deadlines import deadlines
 from mysql_faults import NoGreeting
 from settings import Settings
 
-RECENT = 0.5  # seconds; a connection that answered so recently is lent again without a round trip to ask
+RECENT = 0.1  # seconds; a connection that answered so recently is lent again without a round trip to ask
 
 # What PyMySQL's parser raises on bytes that are not MySQL's.
 GARBAGE = (struct.error, ValueError, IndexError, KeyError, TypeError, AssertionError, RuntimeError)

@@ -47,11 +47,11 @@ def main() -> int:
 def _in_words(body: dict[str, Any]) -> str:
     """The status; then of each component its name and status, and where it is not up, reason and hint."""
     components = {name: part for name, part in body.items() if isinstance(part, dict) and "status" in part}
-    parts = [body["status"]]
+    parts = []
     for name, component in components.items():
         words = [f"{name} {component['status']}", component.get("reason"), component.get("hint")]
         parts.append(": ".join(word for word in words if word))
-    return "; ".join(parts)
+    return f"{body['status']}: {'; '.join(parts)}"
 
 
 def _setting(name: str) -> str:

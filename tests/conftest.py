@@ -2,18 +2,20 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import certificates
 import pytest
+from database_server import DatabaseServer
+from process import Service, Start
 from proxy import Proxy
-from server import DatabaseServer
-from service import Changed, Service, Start
 
 pytest_plugins = ["prd"]
 
 FASTAPI = Path(__file__).parent.parent / "fastapi"
+PROGRAMS = Path(__file__).parent / "support" / "programs.py"
 
 
 @pytest.fixture(scope="session")
@@ -50,12 +52,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def start(project: Path, server: DatabaseServer, tmp_path: Path) -> Iterator[Start]:
-    """Starts the service: `start(MYSQL_PORT=1)` changes settings, None removes one. All are ended after the test."""
+    """Starts the service: `start(MYSQL_PORT=1)` changes settings, None removes one. All are ended after the test.
+
+    `program="NAME VALUE"` starts one of support/programs.py in place of main.py.
+    """
     services: list[Service] = []
     tracing: set[Service] = set()
 
     def start(
-        command: list[str] | None = None, folder: Path = project, may_trace: bool = False, **changes: object
+        command: list[str] | None = None,
+        program: str = "",
+        folder: Path = project,
+        may_trace: bool = False,
+        **changes: object,
     ) -> Service:
         settings = {
             "MYSQL_HOST": "127.0.0.1",
@@ -67,7 +76,12 @@ def start(project: Path, server: DatabaseServer, tmp_path: Path) -> Iterator[Sta
         }
         environment = {name: str(value) for name, value in settings.items() if value is not None}
         log = tmp_path / f"service-{len(services)}.log"
-        service = Service(folder / "fastapi", {"PATH": os.environ["PATH"], **environment}, log, command)
+        cwd = folder / "fastapi"
+        if program:
+            command = [*(command or [sys.executable]), str(PROGRAMS), *program.split()]
+            environment["PYTHONPATH"] = str(cwd)
+            cwd = tmp_path
+        service = Service(cwd, {"PATH": os.environ["PATH"], **environment}, log, command)
         services.append(service)
         tracing.update([service] if may_trace else [])
         return service
@@ -80,29 +94,12 @@ def start(project: Path, server: DatabaseServer, tmp_path: Path) -> Iterator[Sta
 
 
 @pytest.fixture
+def own_folder(project: Path, tmp_path: Path) -> Path:
+    """A copy of the service to which a test may add a `.env`."""
+    return Path(shutil.copytree(project, tmp_path / "own"))
+
+
+@pytest.fixture
 def other_ca(tmp_path: Path) -> Path:
     """A CA that did not sign the server's certificate."""
     return certificates.make(tmp_path, "other")
-
-
-@pytest.fixture
-def changed(project: Path, tmp_path: Path) -> Changed:
-    """A copy of the service in which one piece of text stands for another: `changed("api.py", old, new)`."""
-
-    def change(file: str, old: str, new: str) -> Path:
-        folder = tmp_path / "changed"
-        shutil.copytree(project, folder, dirs_exist_ok=True)
-        path = folder / "fastapi" / file
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new, 1))
-        return folder
-
-    return change
-
-
-@pytest.fixture
-def slow_routers(changed: Changed) -> Path:
-    """A service whose routers are loaded only when a file named `go` appears beside it."""
-    wait = "import time, pathlib\nwhile not pathlib.Path('../go').exists():\n    time.sleep(0.01)\n"
-    return changed("api.py", "from typing import", wait + "from typing import")

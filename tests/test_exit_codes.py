@@ -1,21 +1,22 @@
 """How the process ends: the exit codes of sysexits.h, and signals at every moment."""
 
+import os
 import re
 import signal
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
+from database_server import DatabaseServer
 from ports import free_port
+from process import Service, Start, stage
 from proxy import Proxy
-from server import DatabaseServer
-from service import Changed, Service, Start
 
-# In naps: Python would not see a signal that comes just before one long sleep until that is over.
-HANG = "import time; print('hanging', flush=True); [time.sleep(0.1) for _ in range(1000)]"
+from main import BEHIND_PORT
+
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child"]
 AS_PID_1 = [*UNSHARE, sys.executable, "main.py"]
 
@@ -38,17 +39,25 @@ def test_69_when_the_database_does_not_come(start: Start) -> None:
 
 
 @pytest.mark.prd("EXIT-02")
-@pytest.mark.parametrize(
-    ("mistake", "error"), [("1 / 0", "ZeroDivisionError"), ("raise SystemExit('no key')", "SystemExit")]
-)
-def test_70_when_a_stage_breaks(start: Start, changed: Changed, mistake: str, error: str) -> None:
-    """A mistake in the code of a stage ends the process with 70 and names the error and its place."""
-    folder = changed("api.py", "router = ", f"{mistake}\nrouter = ")
+def test_70_when_a_stage_breaks(start: Start) -> None:
+    """A mistake in a stage ends the process with 70: class and place in the line, and the traceback below it."""
+    service = start(program="breaking_stage", may_trace=True)
 
-    service = start(folder=folder)
+    code = service.exit_code()
+
+    assert code == 70
+    assert re.search(r"yours: failed, unexpected ZeroDivisionError at programs\.py:\d+\. Exit code 70\.", service.log)
+    assert "division by zero" in service.log.split("Traceback")[1]
+
+
+@pytest.mark.prd("EXIT-02")
+def test_70_when_a_stage_exits(start: Start) -> None:
+    """`sys.exit` in a stage is an unexpected error like any other, and its text is not shown by /health."""
+    service = start(program="exiting_stage", may_trace=True)
 
     assert service.exit_code() == 70
-    assert re.search(rf"routers: failed, unexpected {error} at api.py:\d+: .* Exit code 70\.", service.log)
+    assert "unexpected SystemExit at programs.py" in service.log
+    assert "the secret text" not in service.log.split("Traceback")[0]
 
 
 @pytest.mark.prd("EXIT-04")
@@ -60,7 +69,7 @@ def test_78_when_settings_are_wrong(start: Start) -> None:
     assert service.log.count(" CRITICAL ") == 1
     for name in ("MYSQL_HOST is missing. Example: MYSQL_HOST=mysql", "MYSQL_PORT should be", "DB_WAIT_TIMEOUT should"):
         assert name in service.log
-    assert "answering on" not in service.log
+    assert "listening on" not in service.log
 
 
 @pytest.mark.prd("EXIT-04")
@@ -105,7 +114,7 @@ def test_0_when_stopped_while_waiting(start: Start, proxy: Proxy, fault: str, as
     proxy.break_with(fault)
     command = AS_PID_1 if as_pid_1 else None
     service = start(command, MYSQL_PORT=proxy.port, DB_CHECK_TIMEOUT=30)
-    service.wait_for(lambda body: body["stages"][4]["state"] == "running")
+    service.wait_for_stage("database")
 
     psutil.Process(pid_of(service, as_pid_1)).terminate()
 
@@ -113,13 +122,11 @@ def test_0_when_stopped_while_waiting(start: Start, proxy: Proxy, fault: str, as
 
 
 @pytest.mark.prd("EXIT-06")
-@pytest.mark.parametrize("stage", ["read_settings", "set_up_logging", "add_middleware", "include_routers",
-                                   "connect_database", "start_monitor", "become_ready"])  # fmt: skip
+@pytest.mark.parametrize("name", [stage.name for stage in BEHIND_PORT])
 @pytest.mark.parametrize("as_pid_1", [False, True], ids=["child", "pid1"])
-def test_0_when_stopped_in_any_stage(start: Start, changed: Changed, stage: str, as_pid_1: bool) -> None:
-    """A stage that hangs does not keep SIGTERM from ending the process with 0."""
-    folder = changed("main.py", f"def {stage}() -> str:", f"def {stage}() -> str:\n    {HANG}")
-    service = start(AS_PID_1 if as_pid_1 else None, folder=folder)
+def test_0_when_stopped_in_any_stage(start: Start, name: str, as_pid_1: bool) -> None:
+    """A stage that hangs, and has nothing to leave half done, does not keep SIGTERM from ending the process with 0."""
+    service = start([*UNSHARE, sys.executable] if as_pid_1 else None, program=f"hanging_stage {name.replace(' ', '_')}")
     service.wait_for_log("hanging")
 
     psutil.Process(pid_of(service, as_pid_1)).terminate()
@@ -128,13 +135,70 @@ def test_0_when_stopped_in_any_stage(start: Start, changed: Changed, stage: str,
 
 
 @pytest.mark.prd("EXIT-06")
-def test_0_when_stopped_while_python_still_imports(start: Start, changed: Changed) -> None:
-    """SIGTERM counts from the first line of main.py on, before the imports are done."""
-    folder = changed("boot.py", "import logging", f"{HANG}\nimport logging")
-    service = start(folder=folder)
+def test_0_when_stopped_before_the_port_is_open(start: Start, tmp_path: Path) -> None:
+    """SIGTERM counts from the first line of main.py on: here, while the settings wait for a file that is a pipe."""
+    os.mkfifo(tmp_path / "password")
+    service = start(MYSQL_PASSWORD=None, MYSQL_PASSWORD_FILE=tmp_path / "password")
+    with (tmp_path / "password").open("w"):  # opens when the service has begun to read
+        code = service.terminate(seconds=10)
+
+    assert code == 0
+
+
+@pytest.mark.prd("EXIT-06")
+def test_a_running_stage_is_not_cut(start: Start) -> None:
+    """After SIGTERM a stage that is in the middle of something ends it; the next one does not begin."""
+    service = start(program="slow_stage 2")
+    service.wait_for_log("working")
+
+    code = service.terminate()
+
+    assert code == 0
+    assert "worked" in service.log
+    assert "slow: done" in service.log
+    assert "migrations: " not in service.log
+
+
+@pytest.mark.prd("EXIT-06")
+def test_a_careful_stage_stops_at_its_next_step(start: Start) -> None:
+    """A stage that looks at `stopping` ends at a safe point, says which, and the exit code is 0."""
+    service = start(program="careful_stage")
+    service.wait_for_log("step 3 of 1000")
+
+    assert service.terminate() == 0
+    assert re.search(r"careful: skipped, stopped after step \d+", service.log)
+
+
+@pytest.mark.prd("EXIT-02")
+def test_70_when_a_stage_uses_up_its_grace(start: Start) -> None:
+    """A stage that reaches no safe point in time is cut, and the log says which one and where it was."""
+    service = start(program="stubborn_stage")
     service.wait_for_log("hanging")
+
+    assert service.terminate() == 70
+    assert "stubborn: cut off" in service.log
+    assert "It was at: step 2 of 3." in service.log
+
+
+@pytest.mark.prd("EXIT-05")
+def test_0_when_a_stage_fails_after_sigterm(start: Start) -> None:
+    """A stage that fails because everything is being stopped does not change the exit code."""
+    service = start(program="failing_while_stopping", may_trace=True)
+    service.wait_for_log("working")
+
+    assert service.terminate() == 0
+    assert "unlucky: failed while stopping, unexpected RuntimeError at programs.py" in service.log
+
+
+@pytest.mark.prd("EXIT-06")
+def test_0_when_stopped_at_the_end_of_a_blocked_attempt(start: Start, proxy: Proxy) -> None:
+    """SIGTERM within the last attempt of the wait is a stop, and not a wait that has failed (69)."""
+    proxy.break_with("silent")
+    service = start(MYSQL_PORT=proxy.port, DB_WAIT_TIMEOUT=3, DB_CHECK_TIMEOUT=5)
+    service.wait_for(lambda body: stage(body, "database")["seconds"] > 2.5)
 
     assert service.terminate(seconds=10) == 0
+    assert "stopped, exit code 0" in service.log
 
 
 @pytest.mark.prd("EXIT-06")
@@ -155,12 +219,9 @@ def test_a_client_that_does_not_read_does_not_keep_a_wait(start: Start) -> None:
     service.wait_for_reason("connection_refused")
 
     with socket.create_connection(("127.0.0.1", service.port)) as client:
-        client.setblocking(False)
-        with suppress(BlockingIOError):
-            while True:
-                client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000)  # far more answers than buffers hold
 
-        assert service.terminate(seconds=5) == 0
+        assert service.terminate(seconds=10) == 0
 
 
 @pytest.mark.prd("EXIT-07")
@@ -181,22 +242,20 @@ def test_a_request_in_flight_is_finished(start: Start, proxy: Proxy) -> None:
 
 
 @pytest.mark.prd("EXIT-07")
-def test_a_request_that_never_ends_does_not_keep_the_process(
-    start: Start, server: DatabaseServer, changed: Changed
-) -> None:
+def test_a_request_that_never_ends_does_not_keep_the_process(start: Start, server: DatabaseServer) -> None:
     """A request whose statement never ends is answered with 503 after a while; the exit code is still 0."""
-    service = start(folder=changed("api.py", "SELECT NOW()", "SELECT SLEEP(5)"))
+    service = start(program="sleeping_statement 5")
     service.wait_until_ok()
 
     with ThreadPoolExecutor() as pool:
-        request = pool.submit(service.ask, "/api/test")
+        request = pool.submit(service.ask, "/sleep")
         service.wait_for(lambda _: server.is_at("SELECT SLEEP(5)"))
         server.freeze()
         code = service.terminate()
         server.thaw()
 
     assert code == 0
-    assert (request.result().status, request.result().json) == (503, {"status": "stopping"})
+    assert (request.result().status, request.result().json["reason"]) == (503, "stopping")
 
 
 UVICORN = [sys.executable, "-m", "uvicorn", "main:app", "--app-dir", "../fastapi", "--port", "{port}"]
@@ -204,7 +263,7 @@ UVICORN = [sys.executable, "-m", "uvicorn", "main:app", "--app-dir", "../fastapi
 
 @pytest.mark.prd("EXIT-08")
 def test_uvicorn_can_launch_it_too(start: Start) -> None:
-    """`uvicorn main:app --app-dir fastapi` serves; what it gives up is the exit code of a stop."""
+    """`uvicorn main:app --app-dir fastapi` serves; only the exit codes are lost."""
     service = start(UVICORN)
 
     service.wait_until_ok()
@@ -216,13 +275,13 @@ def test_uvicorn_can_launch_it_too(start: Start) -> None:
 
 
 @pytest.mark.prd("EXIT-08")
-def test_what_uvicorn_gives_up(start: Start) -> None:
-    """By uvicorn, wrong settings still end with 78, but a failed wait ends with a signal, and as PID 1 with 0."""
+def test_what_is_lost_under_uvicorn(start: Start) -> None:
+    """By uvicorn, wrong settings end with 3, and a failed wait with a signal, or with 0 as PID 1."""
     misconfigured = start(UVICORN, MYSQL_HOST=None)
     alone = start(UVICORN, MYSQL_PORT=free_port(), DB_WAIT_TIMEOUT=1)
     pid_1 = start([*UNSHARE, *UVICORN], MYSQL_PORT=free_port(), DB_WAIT_TIMEOUT=1)
 
-    assert misconfigured.exit_code() == 78
+    assert misconfigured.exit_code() == 3
     assert "MYSQL_HOST is missing" in misconfigured.log
     assert alone.exit_code() == -signal.SIGTERM
     assert pid_1.exit_code() == 0

@@ -1,8 +1,8 @@
 """Every way in which the network or the server can fail: the service says so truthfully, and recovers by itself."""
 
 import pytest
+from process import Start
 from proxy import REASONS, Proxy
-from service import Start
 
 
 @pytest.mark.prd("BOOT-02", "WHY-01", "PROBE-01")

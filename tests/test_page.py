@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from browser import Visitor, axe_violations, chromium
+from database_server import DatabaseServer
 from playwright.sync_api import Browser, Page, expect
 from ports import free_port
+from process import Changed, Start
 from proxy import Proxy
-from server import DatabaseServer
-from service import Changed, Start
 
 Visit = Callable[..., Visitor]
 Act = Callable[[], None]

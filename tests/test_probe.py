@@ -1,4 +1,4 @@
-"""`python health.py`, the command of HEALTHCHECK: one line and an exit code, quickly, with the standard library."""
+"""`python probe.py`, the command of HEALTHCHECK: one line and an exit code, quickly, with the standard library."""
 
 import socket
 import subprocess
@@ -7,16 +7,22 @@ from pathlib import Path
 
 import pytest
 from ports import free_port
+from process import Start
 from proxy import Proxy
-from service import Start
 
-HEALTH = Path(__file__).parent.parent / "fastapi" / "health.py"
+PROBE = Path(__file__).parent.parent / "fastapi" / "probe.py"
 
 
-def probe(port: int, **environment: str) -> tuple[int, str]:
+def probe(port: int | None, path: Path = PROBE, **environment: str) -> tuple[int, str]:
     """The exit code and the output, from an interpreter that sees no installed package."""
-    command = [sys.executable, "-S", "-E", str(HEALTH)]
-    done = subprocess.run(command, env={"PORT": str(port), **environment}, capture_output=True, text=True, timeout=30)
+    command = [sys.executable, "-S", "-E", str(path)]
+    done = subprocess.run(
+        command,
+        env={**({"PORT": str(port)} if port else {}), **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
     assert not done.stderr
     return done.returncode, done.stdout
 
@@ -72,3 +78,28 @@ def test_something_silent() -> None:
 
     assert code == 1
     assert "TimeoutError" in output
+
+
+@pytest.mark.prd("PROBE-03")
+def test_the_port_of_dotenv(start: Start, own_folder: Path) -> None:
+    """On the machine itself the probe asks where `.env` says, like the service, and the environment wins."""
+    service = start()
+    service.wait_until_ok()
+    (own_folder / ".env").write_text(f"# PORT=1\nHOST='127.0.0.1'\nPORT = {service.port}  # mine\n")
+
+    path = own_folder / "fastapi" / "probe.py"
+
+    assert probe(None, path) == (0, "ok: database up\n")
+    assert probe(free_port(), path)[0] == 1
+
+
+@pytest.mark.prd("PROBE-03")
+def test_every_component_is_in_the_line(start: Start) -> None:
+    """The line names each component, and of one that is not up its reason."""
+    service = start(program="second_component optional")
+    service.wait_for(lambda body: body["status"] == "degraded")
+
+    code, output = probe(service.port)
+
+    assert code == 0
+    assert output == "degraded: database up; switch down: connection_refused: The switch is off.\n"

@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 import settings
-from boot import StartError
+from boot import StartupError
 from settings import Settings
 
 REQUIRED = {"MYSQL_HOST": "mysql", "MYSQL_DATABASE": "app", "MYSQL_USER": "app", "MYSQL_PASSWORD": "s3cret"}
@@ -34,12 +34,11 @@ def dotenv(env: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def read() -> Settings:
-    settings.get_settings.cache_clear()
-    return settings.get_settings()
+    return settings.read_settings()
 
 
 def mistakes() -> str:
-    with pytest.raises(StartError) as caught:
+    with pytest.raises(StartupError) as caught:
         read()
     assert caught.value.exit_code == 78
     return str(caught.value)
@@ -53,7 +52,7 @@ def test_defaults() -> None:
     assert read_settings.mysql_port == 3306
     assert read_settings.db_wait_timeout == 60
     assert read_settings.port == 8000
-    assert read_settings.health_details is True
+    assert read_settings.shows_details is True
 
 
 @pytest.mark.prd("SET-01")
@@ -68,6 +67,9 @@ def test_defaults() -> None:
         ("MYSQL_PASSWORD", None, "MYSQL_PASSWORD is missing"),
         ("MYSQL_PORT", "33o6", "MYSQL_PORT should be a valid integer"),
         ("MYSQL_PORT", "70000", "MYSQL_PORT should be less than or equal to 65535. Example: MYSQL_PORT=3306"),
+        ("MYSQL_PORT", "tcp://10.96.0.1:3306", "MYSQL_PORT is an address, as Kubernetes sets it in every pod"),
+        ("PORT", "tcp://10.96.0.1:8000", "PORT is an address, as Kubernetes sets it"),
+        ("DB_CHECK_INTERVAL", "0.000001", "DB_CHECK_INTERVAL should be greater than or equal to 0.1"),
         ("DB_CHECK_TIMEOUT", "-1", "DB_CHECK_TIMEOUT should be greater than 0"),
         ("DB_CHECK_TIMEOUT", "inf", "DB_CHECK_TIMEOUT should be a finite number"),
         ("DB_POOL_SIZE", "0", "DB_POOL_SIZE should be greater than or equal to 1"),
@@ -87,6 +89,26 @@ def test_a_mistake_is_named(env: pytest.MonkeyPatch, name: str, value: str | Non
         env.setenv(name, value)
 
     assert f"\n  {words}" in mistakes()
+
+
+@pytest.mark.prd("SEC-05")
+def test_production_refuses_placeholders(env: pytest.MonkeyPatch) -> None:
+    """A rule over several settings is a mistake like any other: 78, and a sentence that names the variable."""
+    env.setenv("APP_ENV", "prod")
+    env.setenv("MYSQL_PASSWORD", "change-me")
+
+    assert "\n  MYSQL_PASSWORD must not be a placeholder (change-me) where APP_ENV=prod" in mistakes()
+
+
+@pytest.mark.prd("SEC-05")
+@pytest.mark.parametrize(("asked", "shown"), [(None, False), ("true", True)])
+def test_production_hides_details(env: pytest.MonkeyPatch, asked: str | None, shown: bool) -> None:
+    """Where APP_ENV=prod, /health names no reasons unless HEALTH_DETAILS asks for it."""
+    env.setenv("APP_ENV", "prod")
+    if asked:
+        env.setenv("HEALTH_DETAILS", asked)
+
+    assert read().shows_details is shown
 
 
 @pytest.mark.prd("SET-01")

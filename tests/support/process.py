@@ -93,6 +93,11 @@ class Service:
     def wait_for_reason(self, reason: str, seconds: float = 20) -> Any:
         return self.wait_for(lambda body: body["database"]["reason"] == reason, seconds)
 
+    def wait_for_stage(self, name: str, state: str = "running", seconds: float = 20) -> Any:
+        """Polls /health until the stage is in that state, and returns what /health says of the stage."""
+        body = self.wait_for(lambda body: stage(body, name)["state"] == state, seconds)
+        return stage(body, name)
+
     def wait_for_log(self, text: str, seconds: float = 20) -> None:
         deadline = time.monotonic() + seconds
         while text not in self.log:
@@ -118,5 +123,9 @@ class Service:
             self.process.wait(10)
 
 
+def stage(body: Any, name: str) -> Any:
+    """What a body of /health says of a stage."""
+    return next(each for each in body["stages"] if each["name"] == name)
+
+
 Start = Callable[..., Service]
-Changed = Callable[[str, str, str], Path]

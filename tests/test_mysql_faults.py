@@ -3,7 +3,7 @@
 import pytest
 from pymysql.err import OperationalError
 
-from faults import explain, is_about_the_statement
+from mysql_faults import explain, is_about_the_statement
 from settings import Settings
 
 REASONS = {
@@ -11,8 +11,12 @@ REASONS = {
     1129: "host_blocked",
     1047: "unknown",  # Galera: not part of the cluster
     1102: "database_denied",
-    1205: "unknown",  # waited too long for a lock
-    1213: "unknown",  # deadlock
+    1021: "disk_full",
+    1114: "disk_full",
+    1205: "lock_timeout",
+    1213: "deadlock",
+    1290: "read_only",
+    1836: "read_only",
     1820: "access_denied",
     2059: "auth_unsupported",
     2061: "auth_unsupported",
