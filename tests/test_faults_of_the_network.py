@@ -12,7 +12,7 @@ def test_a_fault_at_boot_is_named_while_the_service_waits(start: Start, proxy: P
     proxy.break_with(fault)
     service = start(MYSQL_PORT=proxy.port)
 
-    waiting = service.wait_for_reason(reason, seconds=10)
+    waiting = service.wait_for_reason(reason)
     alive = service.ask("/health/live")
     answer = service.ask("/health")
     proxy.heal()
@@ -35,7 +35,7 @@ def test_a_fault_after_boot_is_reported_and_healed(start: Start, proxy: Proxy, f
     service.wait_until_ok()
 
     proxy.break_with(fault)
-    down = service.wait_for_reason(reason, seconds=10)
+    down = service.wait_for_reason(reason)
     request = service.ask("/api/test")
     proxy.heal()
     up = service.wait_until_ok(seconds=10)

@@ -76,7 +76,7 @@ class Service:
         except OSError:
             return None
 
-    def wait_for(self, what: Callable[[Any], bool], seconds: float = 20) -> Any:
+    def wait_for(self, what: Callable[[Any], bool], seconds: float = 60) -> Any:
         """Polls /health until `what` holds for its body, and returns the body."""
         deadline = time.monotonic() + seconds
         while True:
@@ -87,29 +87,29 @@ class Service:
             assert time.monotonic() < deadline, f"not in {seconds} s: {body}\n{self.story}"
             time.sleep(0.02)
 
-    def wait_until_ok(self, seconds: float = 20) -> Any:
+    def wait_until_ok(self, seconds: float = 60) -> Any:
         return self.wait_for(lambda body: body["status"] == "ok", seconds)
 
-    def wait_for_reason(self, reason: str, seconds: float = 20) -> Any:
+    def wait_for_reason(self, reason: str, seconds: float = 60) -> Any:
         return self.wait_for(lambda body: body["database"]["reason"] == reason, seconds)
 
-    def wait_for_stage(self, name: str, state: str = "running", seconds: float = 20) -> Any:
+    def wait_for_stage(self, name: str, state: str = "running", seconds: float = 60) -> Any:
         """Polls /health until the stage is in that state, and returns what /health says of the stage."""
         body = self.wait_for(lambda body: stage(body, name)["state"] == state, seconds)
         return stage(body, name)
 
-    def wait_for_log(self, text: str, seconds: float = 20) -> None:
+    def wait_for_log(self, text: str, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while text not in self.log:
             assert time.monotonic() < deadline, f"{text!r} not in the log after {seconds} s:\n{self.story}"
             time.sleep(0.02)
 
-    def terminate(self, number: int = signal.SIGTERM, seconds: float = 20) -> int:
+    def terminate(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
         """Sends a signal and returns the exit code."""
         self.process.send_signal(number)
         return self.exit_code(seconds)
 
-    def exit_code(self, seconds: float = 20) -> int:
+    def exit_code(self, seconds: float = 60) -> int:
         """Waits for the end of the process."""
         try:
             return self.process.wait(seconds)
