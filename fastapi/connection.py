@@ -69,9 +69,11 @@ class Connection(pymysql.Connection):
     Raises pymysql.Error, whatever went wrong.
     """
 
-    _read_timeout: float  # PyMySQL's own
+    _read_timeout: float | None  # PyMySQL's own
 
-    def __init__(self, settings: Settings, deadline: float, read_timeout: float, autocommit: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, deadline: float, read_timeout: float | None, autocommit: bool = False
+    ) -> None:
         tls = tls_context(settings.mysql_ssl_ca)
         super().__init__(
             host=settings.mysql_host,

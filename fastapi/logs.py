@@ -27,7 +27,8 @@ def configure_logging(level: str, form: Literal["text", "json"]) -> None:
         logger.propagate = name != "uvicorn.access"  # the access log is middleware.py's, with times
     # SQLAlchemy logs an error of the driver with its whole text; the request that meets it is answered and logged here.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO if level == "DEBUG" else logging.WARNING)
+    for name in ("sqlalchemy.engine", "alembic"):
+        logging.getLogger(name).setLevel(logging.INFO if level == "DEBUG" else logging.WARNING)
 
 
 class StandardError(logging.StreamHandler[TextIO]):

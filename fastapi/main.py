@@ -86,8 +86,10 @@ def wait_for_database(service: Service) -> str:
     return wait_for_db(service)
 
 
-def run_migrations(_: Service) -> str:
-    raise Skip("there are no migrations yet")
+def run_migrations(service: Service) -> str:
+    from migrate import migrate
+
+    return migrate(service)
 
 
 def plant_seed_data(_: Service) -> str:

@@ -123,7 +123,7 @@ def is_about_the_statement(error: BaseException) -> bool:
 
     PyMySQL raises OperationalError for every number that it does not list, an unknown column (1054) included.
     """
-    number = _number(error) or 0
+    number = error_number(error) or 0
     of_the_server = number >= 1000 and not CR.CR_ERROR_FIRST <= number <= CR.CR_ERROR_LAST
     return of_the_server and number not in _REASON_BY_NUMBER and number not in _STATE_OF_THE_SERVER
 
@@ -137,7 +137,7 @@ def explain(error: BaseException, settings: Settings) -> Fault:
         address=settings.mysql_address,
         user=settings.mysql_user,
         database=settings.mysql_database,
-        error=f"{type(error).__name__} {_number(error) or ''}".strip(),
+        error=f"{type(error).__name__} {error_number(error) or ''}".strip(),
     )
     return Fault(reason, hint, reason in _PERMANENT, reached_server=not no_greeting)
 
@@ -147,14 +147,14 @@ def pool_exhausted() -> Fault:
     return Fault("pool_exhausted", _HINTS["pool_exhausted"])
 
 
-def _number(error: BaseException) -> int | None:
+def error_number(error: BaseException | None) -> int | None:
     """MySQL's number of the error, the first argument by convention."""
-    first = error.args[0] if error.args else None
+    first = error.args[0] if error and error.args else None
     return first if isinstance(first, int) else None
 
 
 def _reason(error: BaseException) -> Reason:
-    number = _number(error)
+    number = error_number(error)
     if number in _REASON_BY_NUMBER:
         return _REASON_BY_NUMBER[number]
     cause = error.__cause__ or error.__context__

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     db_pool_recycle: Seconds = 1800
     db_read_timeout: Seconds = 30
 
+    migrations: Literal["run", "wait", "off"] = "run"
+    migrations_timeout: Seconds = 300
+
     app_name: Text = "bootstrap"
     app_env: Literal["local", "dev", "prod"] = "local"
     host: Text = "127.0.0.1"

@@ -3,9 +3,11 @@
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import uniform
+from typing import TypeVar
 
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, sleep_using_event
 
@@ -15,6 +17,8 @@ from health import Component, Health, Wait
 
 PERMANENT_GRACE = 5.0  # seconds that a server may refuse us because it is still being set up
 LOG_EVERY = 5.0  # seconds between two log lines that say the same
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +74,25 @@ def wait_for(dependency: Dependency, component: Component, health: Health, limit
         health.wait = None
     component.publish("up", next_within=limits.check_timeout, latency_ms=latency_ms)
     return f"usable after {waiting.seconds:.1f} s, attempt {component.snapshot.attempts}"
+
+
+def keep_trying(work: Callable[[], T], boot: Boot, timeout: float) -> T:
+    """Runs `work`, which may be repeated, again and again while it raises Unavailable: for stages after the wait.
+
+    Raises StartupError with 69 or 77 when it does so after `timeout` seconds, or ShutdownRequested.
+    """
+    ends_at = time.monotonic() + timeout
+    while True:
+        try:
+            return work()
+        except Unavailable as error:
+            fault = error.fault
+        if time.monotonic() >= ends_at:
+            exit_code = os.EX_NOPERM if fault.permanent else os.EX_UNAVAILABLE
+            raise StartupError(f"{fault.reason}. {fault.hint}", exit_code)
+        boot.report_progress(f"{fault.reason}, trying again", logging.WARNING)
+        if boot.stopping.wait(uniform(0.5, 1.0)):
+            raise ShutdownRequested(f"stopped after {fault.reason}")
 
 
 class _Waiting:

@@ -1,0 +1,124 @@
+"""Migrations for tests: folders of revisions, and programs that run them in a process of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from server import DatabaseServer
+from settings import Settings
+
+FASTAPI = Path(__file__).parent.parent / "fastapi"
+
+REVISION = '''"""{name}."""
+
+import time
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy import Inspector
+
+revision = "{name}"
+down_revision = {down!r}
+oldest_code = {oldest_code!r}
+
+
+def upgrade() -> None:
+    op.execute({statement!r})
+
+
+{is_applied}
+'''
+APPLIED = """def is_applied(schema: Inspector) -> bool:
+    return {condition}
+"""
+
+
+class Line:
+    """A line of revisions in a folder, which grows by `add`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.names: list[str] = []
+        (folder / "versions").mkdir(parents=True)
+
+    def add(self, name: str, statement: str, condition: str | None = "False", oldest_code: str | None = None) -> None:
+        """One more revision. `condition` says, of the inspector `schema`, whether it was done; None: nothing can."""
+        down = self.names[-1] if self.names else None
+        is_applied = APPLIED.format(condition=condition) if condition else ""
+        text = REVISION.format(
+            name=name, down=down, statement=statement, is_applied=is_applied, oldest_code=oldest_code or name
+        )
+        (self.folder / "versions" / f"{name}.py").write_text(text)
+        (self.folder / "HEAD").write_text(name + "\n")
+        self.names.append(name)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What a process of the service needs for these settings."""
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(FASTAPI),
+        "MYSQL_HOST": settings.mysql_host,
+        "MYSQL_PORT": str(settings.mysql_port),
+        "MYSQL_DATABASE": settings.mysql_database,
+        "MYSQL_USER": settings.mysql_user,
+        "MYSQL_PASSWORD": settings.password.decode(),
+        "MIGRATIONS_TIMEOUT": str(settings.migrations_timeout),
+    }
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from migrate_command import main
+from schema import Revisions
+main("", sys.argv[2:], Revisions(Path(sys.argv[1])))
+"""
+
+
+def begin(settings: Settings, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """`migrate.py ...` with revisions of the test, in a process that goes on beside it. Its output is one stream."""
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(folder), *arguments],
+        env=environment(settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(settings: Settings, folder: Path, *arguments: str) -> tuple[int, str]:
+    """The exit code and the output of `migrate.py ...`."""
+    process = begin(settings, folder, *arguments)
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output
+
+
+def history(server: DatabaseServer) -> list[tuple[str, str]]:
+    """Which revision was done, and how, in order."""
+    return [
+        (revision, how)
+        for revision, how in server.sql(
+            "SELECT revision, how FROM app.schema_history WHERE finished_at IS NOT NULL ORDER BY revision"
+        )
+    ]
+
+
+def version(server: DatabaseServer) -> list[str]:
+    return [row[0] for row in server.sql("SELECT version_num FROM app.alembic_version")]
+
+
+def kill_at_each_point(settings: Settings, folder: Path) -> tuple[int, str]:
+    """Runs `kill_points.py`: how many points there were, and what it said. Every one of them healed."""
+    program = Path(__file__).with_name("kill_points.py")
+    done = subprocess.run(
+        [sys.executable, str(program), str(folder)],
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return len(done.stdout.splitlines()), done.stdout
