@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from server import DatabaseServer
+from database_server import DatabaseServer
+
 from settings import Settings
 
-FASTAPI = Path(__file__).parent.parent / "fastapi"
+FASTAPI = Path(__file__).parent.parent.parent / "fastapi"
 
 REVISION = '''"""{name}."""
 
