@@ -11,11 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import pymysql
-from pymysql.constants import CR
-from pymysql.err import Error, InternalError, OperationalError
-
 from deadlines import deadlines
+from driver import CR, BaseConnection, Error, InternalError, OperationalError, load_cryptography
 from mysql_faults import NoGreeting
 from settings import Settings
 
@@ -60,7 +57,11 @@ def _open_socket(host: str, port: int, seconds: float) -> socket.socket:
     raise failure
 
 
-class Connection(pymysql.Connection):
+class NeedsCryptography(OperationalError):
+    """The login needs the package `cryptography`: no TLS, and the server does not know the password yet."""
+
+
+class Connection(BaseConnection):
     """A PyMySQL connection that is logged in and has answered `SELECT 1` within `deadline` seconds, or is not made.
 
     PyMySQL's own timeouts count from one byte to the next, so a server that sends a byte now and then outlives them.
@@ -89,17 +90,26 @@ class Connection(pymysql.Connection):
             autocommit=autocommit,
             defer_connect=True,
         )
+        self._settings = settings
         self._login_timeout = deadline
         self._answered_at = 0.0
         self.ssl, self.ctx = True, tls  # use TLS where the server offers it, as PyMySQL does by default
-        began = time.monotonic()
+        ends_at = time.monotonic() + deadline
         try:
-            sock = _open_socket(settings.mysql_host, settings.mysql_port, deadline)
+            self._open(ends_at)
+        except NeedsCryptography:
+            if not load_cryptography():
+                raise
+            self._open(ends_at)
+
+    def _open(self, ends_at: float) -> None:
+        try:
+            sock = _open_socket(self._settings.mysql_host, self._settings.mysql_port, ends_at - time.monotonic())
             self._handle = sock.dup()
         except OSError as error:
             raise NoGreeting(CR.CR_CONN_HOST_ERROR, "no TCP connection") from error
         try:
-            with self.deadline(deadline - (time.monotonic() - began)):
+            with self.deadline(ends_at - time.monotonic()):
                 self._log_in(sock)
                 self.latency_ms = self._select_1()
         except Error:
@@ -109,8 +119,8 @@ class Connection(pymysql.Connection):
     def _log_in(self, sock: socket.socket) -> None:
         try:
             self.connect(sock)
-        except RuntimeError as error:  # PyMySQL's way to say that the package `cryptography` is missing
-            raise OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, "login method not available") from error
+        except RuntimeError as error:  # PyMySQL's way to say that the package is missing
+            raise NeedsCryptography(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, "login method not available") from error
         except OperationalError as error:
             cause = error.__context__
             greeted = hasattr(self, "server_version")

@@ -3,9 +3,8 @@
 import time
 from contextlib import suppress
 
-from pymysql.err import Error
-
 from connection import Connection
+from driver import Error
 from faults import Unavailable
 from mysql_faults import explain
 from settings import Settings

@@ -4,9 +4,7 @@ import errno
 import ssl
 from socket import gaierror
 
-from pymysql.constants import CR, ER
-from pymysql.err import InternalError, OperationalError
-
+from driver import CR, ER, InternalError, OperationalError
 from faults import Fault, Reason
 from settings import Settings
 

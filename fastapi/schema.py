@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pymysql.constants import ER
 from sqlalchemy import Column, Connection, Executable, MetaData, Row, String, Table, func, select
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.exc import ProgrammingError
 
 from boot import StartupError
+from driver import ER
 from mysql_faults import error_number
 
 OWN = MetaData()  # the tables that the migrations keep for themselves

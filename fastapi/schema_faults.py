@@ -2,10 +2,10 @@
 
 import os
 
-from pymysql.constants import ER
 from sqlalchemy.exc import DBAPIError
 
 from boot import StartupError
+from driver import ER
 from faults import Unavailable
 from mysql_faults import error_number, explain, is_about_the_statement
 from settings import Settings

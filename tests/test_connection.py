@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pymysql
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from database_server import DatabaseServer, settings_for
 from fake_mysql import OK, fake_mysql
+from process import Start
 from proxy import REASONS, Proxy
 from pydantic import SecretStr
 
@@ -154,3 +157,21 @@ def test_a_hint_holds_no_secret(server: DatabaseServer, tmp_path: Path) -> None:
     assert "user app" in fault.hint
     assert "wr0ng-one" not in repr(caught.value) + fault.hint
     assert "Access denied" not in fault.hint
+
+
+@pytest.mark.prd("SET-05")
+def test_a_login_that_needs_cryptography(start: Start) -> None:
+    """Without TLS the password is encrypted with the server's key: that package is imported for it, and only then."""
+    key = rsa.generate_private_key(65537, 2048)
+    pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+    with fake_mysql(answer=OK, public_key=pem) as fake:
+        service = start(MYSQL_PORT=fake.port, MYSQL_PASSWORD="s3cret")
+        service.wait_for(lambda body: body["database"]["status"] == "up")
+        service.end()
+
+    assert len(fake.encrypted_password) == 256
+    padding_scheme = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
+    scrambled = key.decrypt(fake.encrypted_password, padding_scheme)
+    nonce = b"12345678901234567890"
+    assert bytes(a ^ b for a, b in zip(scrambled, nonce, strict=False)) == b"s3cret\0"

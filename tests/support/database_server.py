@@ -91,6 +91,8 @@ class DatabaseServer:
     def freeze(self) -> None:
         """Stops it where it stands: connections stay open, nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
+        while any(" T " not in path.read_text() for path in Path(f"/proc/{self.pid}/task").glob("*/stat")):
+            time.sleep(0.001)  # the signal has been sent, but a thread may still be running
 
     def thaw(self) -> None:
         if self._process and self._process.poll() is None:

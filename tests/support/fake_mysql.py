@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-GREETING = b"\x0a8.0\0\1\0\0\0" + b"12345678\0" + b"\xff\xf7\x2d\2\0\0\0\x15" + bytes(10) + b"123456789012\0"  # no TLS
+# Protocol 10, connection 1, no TLS; the two bytes in the middle are capabilities, here plugins for the login.
+GREETING = b"\x0a8.0\0\1\0\0\0" + b"12345678\0" + b"\xff\xf7\x2d\2\0%b\x15" + bytes(10) + b"123456789012\0"
+WITHOUT_PLUGINS, WITH_PLUGINS = GREETING % b"\0\0", GREETING % b"\x08\0" + b"mysql_native_password\0"
 OK = b"\0\0\0\2\0\0\0"
 
 
@@ -16,15 +18,33 @@ class Fake:
 
     port: int
     logins: int = 0
+    encrypted_password: bytes = b""
 
 
 @contextmanager
-def fake_mysql(answer: bytes) -> Iterator[Fake]:
-    """Says OK to everything but `SELECT 1`: to that it says `answer`, and closes the connection."""
+def fake_mysql(answer: bytes, public_key: bytes = b"") -> Iterator[Fake]:
+    """Says OK to everything but `SELECT 1`: to that it says `answer`, and closes the connection.
+
+    With a public key (PEM) the login is by caching_sha2_password: the client has to encrypt its password with it.
+    """
+
+    def log_in(client: socket.socket) -> None:
+        client.recv(65536)
+        if public_key:
+            client.sendall(_packet(b"\xfecaching_sha2_password\0" + b"12345678901234567890\0", 2))
+            client.recv(65536)
+            client.sendall(_packet(b"\1\4", 4))  # not cached: the whole password, please
+            client.recv(65536)
+            client.sendall(_packet(b"\1" + public_key, 6))
+            fake.encrypted_password = client.recv(65536)[4:]
+            client.sendall(_packet(OK, 8))
+        else:
+            client.sendall(_packet(OK, 2))
 
     def serve(client: socket.socket) -> None:
         with client, suppress(OSError):
-            client.sendall(_packet(GREETING, 0))
+            client.sendall(_packet(WITH_PLUGINS if public_key else WITHOUT_PLUGINS, 0))
+            log_in(client)
             while data := client.recv(65536):
                 asked = b"SELECT 1" in data
                 fake.logins += asked
