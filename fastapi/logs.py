@@ -17,8 +17,9 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 def configure_logging(level: str, form: Literal["text", "json"]) -> None:
     """Sends every log line of this process through one handler: text for people, or a JSON object a line."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no format shows them
     handler = StandardError()
-    handler.setFormatter(_json() if form == "json" else _text())
+    handler.setFormatter(_json() if form == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
         logger = logging.getLogger(name)
@@ -90,12 +91,18 @@ class Limit(logging.Filter):
         return self._counts[kind] <= FOREIGN_LINES
 
 
-def _text() -> logging.Formatter:
-    formatter = logging.Formatter(
-        "%(asctime)s.%(msecs)03dZ %(levelname)-8s %(name)s [%(request_id)s] %(message)s", "%Y-%m-%dT%H:%M:%S"
-    )
-    formatter.converter = time.gmtime
-    return formatter
+class TextFormatter(logging.Formatter):
+    """A line for people, with the time in UTC. Most lines share their second with the line before."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)-8s %(name)s [%(request_id)s] %(message)s")
+        self._second, self._text = 0, ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  logging's name
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return self._text
 
 
 def _json() -> logging.Formatter:

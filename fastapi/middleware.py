@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
+import os
 import re
 import time
-from uuid import uuid4
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -57,17 +57,22 @@ class RequestLog:
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id":
-            return value.decode() if SANE_REQUEST_ID.fullmatch(value) else uuid4().hex
-    return uuid4().hex
+            if SANE_REQUEST_ID.fullmatch(value):
+                return str(value, "ascii")
+            break
+    return os.urandom(16).hex()
 
 
 def _write(scope: Scope, status: int, seconds: float) -> None:
     level = logging.INFO if status < 500 else logging.WARNING
     if not log.isEnabledFor(level):
         return
+    # The record is made here: Logger.log would look through the stack for a file and a line that no format shows.
     path = scope["raw_path"].decode("ascii", "backslashreplace")  # as sent: no line break can be smuggled into the log
     fields = {"method": scope["method"], "path": path, "status": status, "duration_ms": round(seconds * 1000, 1)}
-    reason = scope.get("reason")
-    if reason:
-        fields["reason"] = reason
-    log.log(level, "%s %s %d %.1f ms" + (" %s" if reason else ""), *fields.values(), extra=fields)
+    if "reason" in scope:
+        fields["reason"] = scope["reason"]
+    line = "%s %s %d %.1f ms %s" if "reason" in scope else "%s %s %d %.1f ms"
+    record = logging.LogRecord(log.name, level, __file__, 0, line, tuple(fields.values()), None)
+    record.__dict__.update(fields)
+    log.handle(record)
