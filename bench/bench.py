@@ -29,6 +29,7 @@ from rich.table import Table
 EVERYDAY = ("service", "tutorial", "prestart", "per_probe")
 PICTURED = ("service", "per_probe", "tutorial")
 FAULTS = {"refuse": 6, "close": 4, "frozen": 3, "drip": 2}  # and how often
+CROWDS = (60, 100, 200, 400)  # clients at once; the service has 20 connections and 40 worker threads
 STAGGER = 1.2  # seconds between two starts of the waiting test, so that few starts disturb another's end
 console = Console(highlight=False)
 
@@ -55,6 +56,8 @@ class Bench:
                 Step("warm up", 2, lambda: self.warm_up(("service", "bare_route", "bare_asgi"))),
                 Step("start", 12, lambda: self.start(("service", "bare_route"), rounds=8)),
                 Step("throughput", 40, lambda: self.throughput("up", ("bare_route", "service", "bare_asgi"), 8, 1)),
+                Step("requests", 40, lambda: self.requests(rounds=4, seconds=1)),
+                Step("60 to 400 clients", 110, lambda: self.starvation(seconds=4)),
                 Step("throughput, frozen", 20, lambda: self.throughput("frozen", ("service",), 3, 1)),
                 Step("queries", 5, lambda: self.queries(("service",))),
                 Step("reaction after 3 s", 12, lambda: self.reaction(("service",), 3, 7)),
@@ -65,6 +68,8 @@ class Bench:
             Step("warm up", 6, lambda: self.warm_up(everything)),
             Step("start", 40, lambda: self.start(everything, rounds=9)),
             Step("throughput, up", 77, lambda: self.throughput("up", ("bare_route", *EVERYDAY, "bare_asgi"), 5, 2)),
+            Step("requests", 80, lambda: self.requests(rounds=5, seconds=2)),
+            Step("60 to 400 clients", 150, lambda: self.starvation(seconds=6)),
             Step("throughput, refused", 20, lambda: self.throughput("refused", ("service", "per_probe"), 3, 2)),
             Step("throughput, frozen", 36, lambda: self.throughput("frozen", ("service", "per_probe"), 3, 2)),
             Step("queries", 20, lambda: self.queries(EVERYDAY)),
@@ -118,6 +123,37 @@ class Bench:
                 measure.until(lambda: measure.ok(services["service"]))
             for service in services.values():
                 measure.end(service)
+
+    def requests(self, rounds: int, seconds: int) -> None:
+        """Requests with and without the database, one after the other and 16 at a time."""
+        services = {subject: self.lab.start(subject) for subject in ("service", "tutorial_requests")}
+        for service in services.values():
+            measure.until(partial(measure.ok, service))
+        for path in ("/api/", "/api/test"):
+            for connections in (1, 16):
+                for _ in range(rounds):
+                    for subject in random.sample(list(services), 2):
+                        load = measure.load(services[subject], path, seconds, connections)
+                        self.add(f"{path} at {connections}", subject, load.rate)
+        for service in services.values():
+            measure.end(service)
+
+    def starvation(self, seconds: int) -> None:
+        """More clients than connections and worker threads. A subject that serves nothing more is not asked further."""
+        for subject, path in (
+            ("service", "/api/test"),
+            ("service_untyped", "/untyped"),
+            ("tutorial_requests", "/api/test"),
+            ("tutorial_requests", "/untyped"),
+        ):
+            name = f"{subject} {path}"
+            with self.lab.running(subject) as service:
+                measure.load(service, path, 1, 20)
+                for clients in (20, *CROWDS, 20):
+                    load = measure.load(service, path, seconds, clients)
+                    again = " afterwards" if name in self.samples[f"clients {clients} rate"] else ""
+                    for figure, value in (("rate", load.rate), ("failed", load.failed), ("p99", load.p99_ms)):
+                        self.add(f"clients {clients}{again} {figure}", name, value)
 
     def load(
         self,

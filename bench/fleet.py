@@ -1,7 +1,7 @@
 """A fleet of 50 waiting processes, simulated: how often it logs in to a server in the first 10 s of that server.
 
 Simulated, because 50 real processes would measure this machine's two cores. The pauses of the service are its own
-code (`backoff.py`); the clock is not real. Such a server answers but does not let anyone in yet (its connections are
+code (`wait.py`); the clock is not real. Such a server answers but does not let anyone in yet (its connections are
 used up, or its accounts are still being made), so each try costs it a login.
 """
 
@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable
 
 import measure  # noqa: F401  it makes the service's modules importable
-from backoff import Backoff
+from wait import Backoff
 
 from faults import Fault
 
 PROCESSES, WAITED, SECONDS, LOGIN = 50, 5.0, 10.0, 0.01
-REFUSED = Fault("connection_refused", "", cheap=True)
+REFUSED = Fault("connection_refused", "", reached_server=False)
 TURNED_AWAY = Fault("too_many_connections", "")
 Pause = Callable[[Fault], float]
 
@@ -28,7 +28,7 @@ class WithoutJitter:
         self._tries = 0
 
     def pause(self, fault: Fault) -> float:
-        if fault.cheap:
+        if not fault.reached_server:
             return 0.1
         self._tries += 1
         return min(1.0, 0.1 * 2.0**self._tries)

@@ -34,6 +34,8 @@ COMMANDS = {
     "tutorial": UVICORN + "tutorial:app",
     "prestart": "{python} prestart.py && exec " + UVICORN + "prestart:app",
     "per_probe": UVICORN + "per_probe:app",
+    "service_untyped": f"{{python}} {ROOT / 'tests/support/programs.py'} untyped",
+    "tutorial_requests": "{python} -m uvicorn --port {{port}} tutorial_requests:app",
     "bare_route": UVICORN + "bare_route:app",
     "bare_asgi": UVICORN + "bare_asgi:app",
 }
@@ -45,6 +47,7 @@ class Load(NamedTuple):
     """What the load generator saw. `cpu`: requests per second of the server's own CPU time, immune to neighbours."""
 
     rate: float
+    failed: float
     p50_ms: float
     p99_ms: float
     cpu: float
@@ -82,6 +85,7 @@ class Lab:
             "MYSQL_DATABASE": "app",
             "MYSQL_USER": "app",
             "MYSQL_PASSWORD": self.server.password,
+            "PYTHONPATH": str(self.folder / "service" / "fastapi"),
         }
         command = COMMANDS[subject].format(python=sys.executable)
         shell = [*prefix, "sh", "-c", command if "&&" in command else f"exec {command}"]
@@ -225,35 +229,39 @@ def footprint(lab: Lab, service: Service) -> Footprint:
     return Footprint(memory, process.num_threads(), process.num_fds(), len(lab.server.connections()))
 
 
-def load(service: Service, path: str, seconds: int) -> Load:
-    """Requests without a pause over 16 connections, by wrk where it is installed."""
+def load(service: Service, path: str, seconds: int, connections: int = CONNECTIONS) -> Load:
+    """Requests without a pause over so many connections, by wrk where it is installed."""
     process = psutil.Process(service.process.pid)
     url = f"http://127.0.0.1:{service.port}{path}"
     before = sum(process.cpu_times()[:2])
     if WRK:
-        command = [WRK, "--threads=1", f"--connections={CONNECTIONS}", f"--duration={seconds}", "--latency", url]
-        rate, p50, p99 = _read_wrk(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        options = ["--threads=1", f"--connections={connections}", f"--duration={seconds}", "--latency", "--timeout=30"]
+        command = [WRK, *options, url]
+        rate, failed, p50, p99 = _read_wrk(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     else:
-        rate, p50, p99 = asyncio.run(_python_load(service.port, path, seconds))
+        rate, failed, p50, p99 = asyncio.run(_python_load(service.port, path, seconds, connections))
     spent = sum(process.cpu_times()[:2]) - before
-    return Load(rate, p50, p99, rate * seconds / spent if spent else 0.0)
+    return Load(rate, failed, p50, p99, rate * seconds / spent if spent else 0.0)
 
 
-def _read_wrk(text: str) -> tuple[float, float, float]:
-    """Requests a second, and the 50th and the 99th percentile in milliseconds."""
+def _read_wrk(text: str) -> tuple[float, float, float, float]:
+    """Requests a second, how many were not answered with 2xx, and the 50th and the 99th percentile in milliseconds."""
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     assert rate, text
     unit = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
     times = {part: float(n) * unit[u] for part, n, u in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s|m)\b", text)}
-    return float(rate[1]), times.get("50", 0.0), times.get("99", 0.0)
+    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    return float(rate[1]), float(failed[1]) if failed else 0.0, times.get("50", 0.0), times.get("99", 0.0)
 
 
-async def _python_load(port: int, path: str, seconds: float) -> tuple[float, float, float]:
+async def _python_load(port: int, path: str, seconds: float, connections: int) -> tuple[float, float, float, float]:
     """The fallback: asyncio's streams. It costs about as much as the servers themselves and lowers every figure."""
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     times: list[float] = []
+    failed = 0
 
     async def connection() -> None:
+        nonlocal failed
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while time.perf_counter() < end_at:
             began = time.perf_counter()
@@ -262,13 +270,14 @@ async def _python_load(port: int, path: str, seconds: float) -> tuple[float, flo
             length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
             await reader.readexactly(int(length[1]) if length else 0)
             times.append((time.perf_counter() - began) * 1000)
+            failed += not head.startswith(b"HTTP/1.1 2")
         writer.close()
 
     end_at = time.perf_counter() + seconds
     with suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.gather(*(connection() for _ in range(CONNECTIONS))), seconds + 1)
+        await asyncio.wait_for(asyncio.gather(*(connection() for _ in range(connections))), seconds + 1)
     times = sorted(times) or [0.0]
-    return len(times) / seconds, times[len(times) // 2], times[len(times) * 99 // 100]
+    return len(times) / seconds, float(failed), times[len(times) // 2], times[len(times) * 99 // 100]
 
 
 def end(service: Service) -> None:
