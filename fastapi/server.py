@@ -43,6 +43,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
         listener.listen(2048)
     except OSError as error:
+        listener.close()
         raise StartupError(
             f"cannot listen on HOST={host} PORT={port}: {error.strerror}. Is another program using that port, or is "
             "that not an address of this machine?",

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 from database_server import DatabaseServer
 from ports import free_port
@@ -204,6 +206,26 @@ def test_what_libraries_say_of_bad_clients_is_limited(start: Start) -> None:
 
     assert "more lines like this: Invalid HTTP request received." in service.log
     assert service.log.count("uvicorn.error [-] Invalid HTTP request received.") < 60
+
+
+@pytest.mark.prd("LOG-05")
+def test_running_out_of_files_is_not_a_flood(start: Start) -> None:
+    """With no file descriptor left for another client the log stays short, and the service goes on afterwards."""
+    service = start(["prlimit", "--nofile=40", sys.executable, "main.py"])
+    service.wait_until_ok()
+
+    with ExitStack() as stack:
+        for _ in range(80):
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+        process = psutil.Process(service.process.pid)
+        deadline = time.monotonic() + 20
+        while process.num_fds() < 40 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        full = process.num_fds()
+    service.wait_until_ok()
+
+    assert full >= 38
+    assert service.log.count("\n") < 100
 
 
 @pytest.mark.prd("LOG-02")
