@@ -40,6 +40,7 @@ class Database:
 
     def __init__(self, settings: Settings, component: Component) -> None:
         self.settings = settings
+        self.component = component
         self.engine = create_engine(
             URL.create("mysql+pymysql", host=settings.mysql_host, database=settings.mysql_database),
             creator=lambda: Connection(settings, settings.db_connect_timeout, settings.db_read_timeout),
@@ -62,15 +63,15 @@ class Database:
         Raises Unavailable while the breaker is open, and after DB_POOL_TIMEOUT without a place.
         """
         self.breaker.let_through()
-        if self._places.locked():
-            try:
-                async with asyncio.timeout(self.settings.db_pool_timeout):
-                    await self._places.acquire()
-            except TimeoutError:
-                raise Unavailable(self.breaker.open_fault() or pool_exhausted()) from None
-        else:
-            await self._places.acquire()
+        has_to_wait = self._places.locked()
         try:
+            async with asyncio.timeout(self.settings.db_pool_timeout if has_to_wait else None):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Unavailable(self.breaker.open_fault() or pool_exhausted()) from None
+        try:
+            if has_to_wait:
+                self.breaker.let_through()  # it may have opened meanwhile
             yield
         finally:
             self._places.release()

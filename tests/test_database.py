@@ -10,7 +10,7 @@ from sqlalchemy import String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from database import Database
-from faults import Unavailable
+from faults import Fault, Unavailable
 from health import Component
 
 MakeDatabase = Callable[..., Database]
@@ -109,3 +109,26 @@ def test_a_place_that_does_not_come(database: MakeDatabase) -> None:
             return caught.value.fault.reason
 
     assert asyncio.run(crowd()) == "pool_exhausted"
+
+
+@pytest.mark.prd("API-06")
+def test_an_outage_reaches_who_waits_for_a_place(database: MakeDatabase) -> None:
+    """Who gets a place after the database has gone down is told so, and does not try."""
+
+    async def crowd() -> str:
+        own = database(db_pool_size=1, db_max_overflow=0)
+
+        async def late() -> str:
+            with pytest.raises(Unavailable) as caught:
+                async with own.place():
+                    pass
+            return caught.value.fault.reason
+
+        async with own.place():
+            waiting = asyncio.create_task(late())
+            await asyncio.sleep(0)
+            own.component.expect_check_within(60)
+            own.component.publish("down", 600, Fault("timeout", "It is frozen."))
+        return await waiting
+
+    assert asyncio.run(crowd()) == "timeout"
