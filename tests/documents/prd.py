@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from guide import PROJECT, Step, blocks, differences, run
+from document import blocks
+from reader import PAUSE, PROJECT, Step, differences, run
 
 ENGLISH = PROJECT / "PRD" / "fastapi-bootstrapping.en.md"
 KOREAN = PROJECT / "PRD" / "fastapi-bootstrapping.md"
@@ -81,7 +82,13 @@ def _ids(test: pytest.Item) -> set[str]:
 
 
 @pytest.fixture(scope="session")
-def verify(request: pytest.FixtureRequest) -> Callable[[str, str], str]:
+def pause(request: pytest.FixtureRequest) -> float:
+    """The seconds between two commands of a document."""
+    return float(request.config.getoption("--pause"))
+
+
+@pytest.fixture(scope="session")
+def verify(request: pytest.FixtureRequest, pause: float) -> Callable[[str, str], str]:
     """`verify("local", "BOOT-01")` says what the item's commands did not print as shown.
 
     All items that this session asks for are run at once, next to one service, as their reader would do it.
@@ -91,7 +98,7 @@ def verify(request: pytest.FixtureRequest) -> Callable[[str, str], str]:
 
     @cache
     def steps(kind: str) -> list[Step]:
-        return run(kind, ENGLISH, asked)
+        return run(kind, ENGLISH, asked, pause)
 
     return lambda kind, item: differences(step for step in steps(kind) if step.item in ("", item))
 
@@ -99,6 +106,9 @@ def verify(request: pytest.FixtureRequest) -> Callable[[str, str], str]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--prd WAIT` runs what proves the items WAIT-…, and ends with their checklist. `--prd ''` takes all."""
     parser.addoption("--prd", metavar="ID", help="the items whose id begins so, with a checklist")
+    parser.addoption(
+        "--pause", metavar="SECONDS", default=PAUSE, help="between two commands of a document: 4 is a slow reader"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
