@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from document import Block, blocks
+from document import USUAL_TERMINAL, Block, blocks
 from matching import difference, pattern
 from own_network import bring_up_loopback, in_own_network, port_8000
 from terminal import Terminal
@@ -68,13 +68,24 @@ class Reader:
 
     def read(self, document: Path, items: list[str] | None = None) -> Iterator[Step]:
         """Does what the document says, from top to bottom; of the items only `items`, if they are given."""
+        item = ""
         for block in blocks(document):
             wanted = items is None or block.item in ("", *items)
             if wanted and block.run_in(self.kind):
+                if block.item != item:
+                    self._end_item()
+                item = block.item
                 for command, shown in block.commands:
                     time.sleep(self.pause)
                     do = self._in_foreground if block.in_foreground else self._do
                     yield Step(block.line, block.item, command or block.terminal, do(block, command, shown))
+
+    def _end_item(self) -> None:
+        """Ctrl-C in the terminals that an item has used beside the first two."""
+        for name, terminal in self._terminals.items():
+            if name not in ("terminal 1", USUAL_TERMINAL) and terminal.exit_code is None:
+                terminal.press_ctrl_c()
+                terminal.wait(30)
 
     def _do(self, block: Block, command: str, shown: list[str]) -> str:
         terminal = self._terminal(block.terminal)
