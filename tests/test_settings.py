@@ -279,5 +279,9 @@ def test_every_variable_is_in_env_example() -> None:
     fields = [(name.upper(), field.default) for name, field in Settings.model_fields.items() if not field.is_required()]
     defaults = {name: str(default).lower() for name, default in fields if default is not None}
 
-    assert shown.keys() == {name.upper() for name in Settings.model_fields}
+    variables = {name.upper() for name in Settings.model_fields}
+    missing, unknown = sorted(variables - shown.keys()), sorted(shown.keys() - variables)
+
+    assert not missing, f"add to .env.example, with the default and why it exists: {missing}"
+    assert not unknown, f"in .env.example, but not in fastapi/settings.py: {unknown}"
     assert {name: shown[name].lower() for name in defaults} == defaults
