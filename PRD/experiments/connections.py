@@ -5,9 +5,9 @@ from urllib.request import urlopen
 
 from pymysql import Connection
 
-from settings import get_settings
+from settings import read_settings
 
-s = get_settings()
+s = read_settings()
 
 
 def connections() -> int:

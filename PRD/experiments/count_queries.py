@@ -2,15 +2,19 @@
 
 from urllib.request import urlopen
 
-from sqlalchemy import text
+from pymysql import Connection
 
-from database import SessionLocal
+from settings import read_settings
+
+s = read_settings()
 
 
 def queries() -> int:
     """The server's own counter."""
-    with SessionLocal() as db:
-        return int(db.execute(text("SHOW GLOBAL STATUS LIKE 'Com_select'")).one()[1])
+    server = Connection(host=s.mysql_host, port=s.mysql_port, user=s.mysql_user, password=s.password)
+    with server, server.cursor() as cursor:
+        cursor.execute("SHOW GLOBAL STATUS LIKE 'Com_select'")
+        return int(cursor.fetchall()[0][1])
 
 
 for path in ("/health", "/api/test"):
