@@ -17,6 +17,14 @@ def read_greeting(db: Annotated[Session, Depends(get_db)]) -> dict[str, Any]:
     return {"greeting": db.scalar(text("SELECT 'hello'"))}
 '''
 SETTING = '    greeting: str = Field("hello", examples=["hello"])\n'
+STAGE = '    Stage("greeting", greet),\n'
+GREET = '''def greet(service: Service) -> str:
+    """A stage of one's own, which uses the pool."""
+    with service.database.SessionLocal() as session:
+        return str(session.connection().exec_driver_sql("SELECT 'hello'").scalar())
+
+
+'''
 TEST = '''
 """A test of one's own."""
 
@@ -43,14 +51,22 @@ def failures(folder: Path) -> dict[str, str]:
     return dict(re.findall(r"^(?:FAILED|ERROR) (\S+) - (.*)$", done.stdout, re.M))
 
 
+def insert(file: Path, before: str, text: str) -> None:
+    """Puts text before the first line that begins so."""
+    code = file.read_text()
+    assert f"\n{before}" in code
+    file.write_text(code.replace(f"\n{before}", f"\n{text}{before}", 1))
+
+
 @pytest.mark.timeout(1800)
-def test_an_endpoint_a_setting_and_a_test(tmp_path: Path) -> None:
-    """All three at once: only the list of variables is red, and says what to add and where."""
+def test_an_endpoint_a_setting_a_stage_and_a_test(tmp_path: Path) -> None:
+    """All at once: only the list of variables is red, and says what to add and where."""
     project = copy_of_project(tmp_path / "project")
     with (project / "fastapi" / "api.py").open("a") as api:
         api.write(ENDPOINT)
-    settings = project / "fastapi" / "settings.py"
-    settings.write_text(re.sub("^    health_details:", rf"{SETTING}\g<0>", settings.read_text(), count=1, flags=re.M))
+    insert(project / "fastapi" / "settings.py", "    health_details:", SETTING)
+    insert(project / "fastapi" / "main.py", '    Stage("background tasks"', STAGE)
+    insert(project / "fastapi" / "main.py", "BEFORE_PORT =", GREET)
     (project / "tests" / "test_greeting.py").write_text(TEST.lstrip())
 
     red = failures(project)
