@@ -41,13 +41,21 @@ def test_greeting(start: Any) -> None:
 
 
 def failures(folder: Path) -> dict[str, str]:
-    """The tests that fail in a project, with pytest's line about each. Those of the page know none of all this."""
-    command = [sys.executable, "-m", "pytest", "-m", "not compose", "-q", "--no-header", "-p", "no:cacheprovider"]
+    """The tests that fail in a project, with pytest's line about each. Those of the page know none of all this.
+
+    They are run once more: what fails for want of time, beside all the others, is not what is asked here.
+    """
     left_out = ["--ignore=tests/test_page.py", f"--ignore=tests/documents/{Path(__file__).name}"]
     slow = ["-k", "not commands_of and not test_verify and not 100_outages"]
+    red = _failures(folder, *left_out, *slow)
+    return _failures(folder, *red) if red else {}
+
+
+def _failures(folder: Path, *arguments: str) -> dict[str, str]:
+    command = [sys.executable, "-m", "pytest", "-m", "not compose", "-q", "--no-header", "-p", "no:cacheprovider"]
     wide = os.environ | {"COLUMNS": "500"}  # so that pytest does not shorten its lines
-    done = subprocess.run([*command, *left_out, *slow], cwd=folder, env=wide, capture_output=True, text=True)
-    assert " passed" in done.stdout, done.stdout + done.stderr
+    done = subprocess.run([*command, *arguments], cwd=folder, env=wide, capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
     return dict(re.findall(r"^(?:FAILED|ERROR) (\S+) - (.*)$", done.stdout, re.M))
 
 
