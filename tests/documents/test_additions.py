@@ -56,7 +56,7 @@ def _failures(folder: Path, *arguments: str) -> dict[str, str]:
     wide = os.environ | {"COLUMNS": "500"}  # so that pytest does not shorten its lines
     done = subprocess.run([*command, *arguments], cwd=folder, env=wide, capture_output=True, text=True)
     assert done.returncode in (0, 1), done.stdout + done.stderr
-    return dict(re.findall(r"^(?:FAILED|ERROR) (\S+) - (.*)$", done.stdout, re.M))
+    return dict(re.findall(r"^(?:FAILED|ERROR) (.+?) - (.*)$", done.stdout, re.M))
 
 
 def insert(file: Path, before: str, text: str) -> None:
