@@ -4,8 +4,8 @@ Importing this module reads no settings and connects to nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import anyio.to_thread
 from fastapi.requests import HTTPConnection
@@ -95,16 +95,24 @@ async def get_db(connection: HTTPConnection) -> AsyncIterator[Session]:
 async def _session(database: Database) -> AsyncIterator[Session]:
     session = database.SessionLocal()
     try:
-        yield session
+        with translate_errors(database.settings):
+            yield session
+    finally:
+        await _close(session)
+
+
+@contextmanager
+def translate_errors(settings: Settings) -> Iterator[None]:
+    """Raises Unavailable where MySQL or the pool is at fault. A mistake in a statement stays what it is."""
+    try:
+        yield
     except (OperationalError, InterfaceError, InternalError) as error:
         cause = error.orig or error
         if error.statement is not None and is_about_the_statement(cause):  # None: a login has none
             raise
-        raise Unavailable(explain(cause, database.settings)) from None
+        raise Unavailable(explain(cause, settings)) from None
     except PoolTimeoutError:
         raise Unavailable(pool_exhausted()) from None
-    finally:
-        await _close(session)
 
 
 async def _close(session: Session) -> None:

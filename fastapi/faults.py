@@ -23,6 +23,7 @@ Reason = Literal[
     "disk_full",
     "pool_exhausted",
     "starting",
+    "login_off",
     "unknown",
 ]
 

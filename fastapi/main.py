@@ -92,8 +92,10 @@ def run_migrations(service: Service) -> str:
     return migrate(service)
 
 
-def plant_seed_data(_: Service) -> str:
-    raise Skip("there is no seed data yet")
+def plant_seed_data(service: Service) -> str:
+    from seed import plant
+
+    return plant(service)
 
 
 def connect_external_services(_: Service) -> str:
@@ -122,9 +124,10 @@ BEHIND_PORT = (  # what is slow or has to wait: in a thread, while /health answe
 
 def your_routers() -> Sequence[APIRouter]:
     """Your endpoints: a module with a router goes in here."""
+    import accounts
     import api
 
-    return [api.router]
+    return [api.router, accounts.router]
 
 
 def create_app(

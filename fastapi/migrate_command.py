@@ -3,41 +3,23 @@
 import argparse
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable
-from threading import Thread
 from typing import Any
 
-from alembic import command
+from alembic import command as alembic
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select
 
 import models
-from boot import Boot, Stage, StartupError
-from health import Component, Health
-from logs import configure_logging
-from mysql import MySQL
+from boot import Stage, StartupError
+from command import run_command
 from schema import Revisions, begun, compare, history, read_version
 from schema_upgrade import connect, includes, read_scripts, stamp, upgrade
 from service import Service
-from settings import early_log_format, read_settings
-from wait import Limits, keep_trying, wait_for
-
-
-def load_settings(service: Service) -> str:
-    """The stage: what to connect to."""
-    service.settings = read_settings()
-    return f"{service.settings.mysql_user} at {service.settings.mysql_address}"
-
-
-def wait_for_database(service: Service) -> str:
-    """The stage, as in the service, without watching it afterwards."""
-    settings = service.settings
-    limits = Limits(settings.db_wait_timeout, settings.db_wait_max_delay, settings.db_check_timeout)
-    return wait_for(MySQL(settings), service.database_component, service.health, limits)
+from wait import keep_trying
 
 
 def run_upgrade(service: Service, revisions: Revisions, _: str) -> str:
@@ -103,7 +85,7 @@ def make_revision(service: Service, revisions: Revisions, name: str) -> str:
         if read_version(connection) != revisions.head:
             raise StartupError("the schema is not at the newest revision: python migrate.py upgrade", os.EX_TEMPFAIL)
         config.attributes["connection"] = connection
-        command.revision(config, name, autogenerate=True, rev_id=identifier)
+        alembic.revision(config, name, autogenerate=True, rev_id=identifier)
     (revisions.folder / "HEAD").write_text(f"{identifier}\n", "utf-8")
     return f"migrations/versions/{identifier}.py: look it through, and say in is_applied how to see that it was done"
 
@@ -133,29 +115,5 @@ def main(usage: str, arguments: list[str] | None = None, revisions: Revisions | 
     if (options.command in {"stamp", "revision"}) != bool(options.argument):
         parser.error(f"{options.command} takes {'no' if options.argument else 'an'} argument")
     run, known = COMMANDS[options.command], revisions or Revisions()
-    sys.exit(
-        _run_stages(
-            Stage("settings", load_settings),
-            Stage("database", wait_for_database, grace=0),
-            Stage(options.command, lambda service: run(service, known, options.argument), grace=60),
-        )
-    )
-
-
-def _run_stages(*stages: Stage) -> int:
-    """As the service does: in a thread, while this one hears of SIGTERM."""
-    configure_logging("INFO", early_log_format())
-    boot, component = Boot(stages), Component("database")
-    service = Service(boot, Health(boot, component), component, list, ())
-    thread = Thread(target=boot.run, args=(stages, service), daemon=True)
-
-    def request_shutdown(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        boot.request_shutdown()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, request_shutdown)
-    thread.start()
-    while thread.is_alive() and not (boot.stopping.is_set() and boot.may_exit()):
-        thread.join(0.1)
-    return boot.exit_code
+    step = Stage(options.command, lambda service: run(service, known, options.argument), grace=60)
+    sys.exit(run_command(step))

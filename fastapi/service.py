@@ -15,6 +15,7 @@ from settings import Settings
 if TYPE_CHECKING:
     from app import App
     from database import Database
+    from throttle import LoginThrottle
 
 
 @dataclass
@@ -32,3 +33,4 @@ class Service:
     settings: Settings = field(init=False)  # by the stage "settings", and so on
     listener: socket = field(init=False)
     database: "Database" = field(init=False)
+    login_throttle: "LoginThrottle | None" = None  # made by the first login

@@ -32,6 +32,7 @@ ENV_FILE = Path(__file__).parent.parent / ".env"
 logging.getLogger("dotenv").addHandler(logging.NullHandler())
 
 PLACEHOLDER = "change-me"  # of .env.example
+JWT_KEY_BYTES = 32  # as long as the signature of HS256
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -66,6 +67,12 @@ class Settings(BaseSettings):
     migrations: Literal["run", "wait", "off"] = "run"
     migrations_timeout: Seconds = 300
 
+    admin_name: Annotated[Text, Field(max_length=64)] = "admin"
+    admin_password_file: SecretStr | None = Field(None, examples=["/run/secrets/admin_password"])
+    admin_password: SecretStr | None = Field(None, validate_default=True, examples=["'any text, in single quotes'"])
+    jwt_secret_file: SecretStr | None = Field(None, examples=["/run/secrets/jwt_secret"])
+    jwt_secret: SecretStr | None = Field(None, validate_default=True, examples=["'at least 32 random characters'"])
+
     app_name: Text = "bootstrap"
     app_env: Literal["local", "dev", "prod"] = "local"
     host: Text = "127.0.0.1"
@@ -79,6 +86,16 @@ class Settings(BaseSettings):
     def password(self) -> bytes:
         """The password as MySQL compares it, in UTF-8. PyMySQL would encode text as Latin-1, which has no Korean."""
         return self.mysql_password.get_secret_value().encode() if self.mysql_password else b""
+
+    @property
+    def first_admin_password(self) -> str | None:
+        """None where no admin is to be made: without a password, or with the one that everybody can read."""
+        return _usable(self.admin_password)
+
+    @property
+    def jwt_key(self) -> str | None:
+        """None where nobody can log in."""
+        return _usable(self.jwt_secret)
 
     @property
     def shows_details(self) -> bool:
@@ -127,7 +144,7 @@ class Settings(BaseSettings):
                 return name
         raise ValueError("is neither a host name nor an address")
 
-    @field_validator("mysql_password_file", mode="before")
+    @field_validator("mysql_password_file", "admin_password_file", "jwt_secret_file", mode="before")
     @classmethod
     def _content(cls, path: str | None) -> str | None:
         """What the file holds, without its last line end. It is read once: it may be a pipe."""
@@ -138,7 +155,7 @@ class Settings(BaseSettings):
             raise ValueError("is empty")
         return password
 
-    @field_validator("mysql_password")
+    @field_validator("mysql_password", "admin_password", "jwt_secret")
     @classmethod
     def _given_once(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         """The secret, from the variable itself or from the file that its `..._FILE` names, but not from both."""
@@ -153,6 +170,13 @@ class Settings(BaseSettings):
             raise ValueError("is not UTF-8 text")
         if secret is None and info.field_name == "mysql_password":
             raise ValueError("is missing")
+        return secret
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if (key := _usable(secret)) and len(key.encode()) < JWT_KEY_BYTES:
+            raise ValueError(f"has fewer than {JWT_KEY_BYTES} bytes, so that it could be guessed")
         return secret
 
     @field_validator("mysql_ssl_ca")
@@ -217,6 +241,12 @@ def _in_words(mistake: ErrorDetails) -> str:
     name, setting = field.upper(), Settings.model_fields[field]
     example = setting.examples[0] if setting.examples else setting.default
     return f"{name} {why}. Example: {name}={example}"
+
+
+def _usable(secret: SecretStr | None) -> str | None:
+    """The secret, unless it is the placeholder, which everybody can read. Empty is none."""
+    text = secret.get_secret_value() if secret else ""
+    return None if PLACEHOLDER in text else text or None
 
 
 def _is_utf8(text: str) -> bool:
