@@ -117,7 +117,7 @@ async def log_in(form: Annotated[LoginForm, Form()], request: Request) -> Token:
     async with open_session(request) as db:  # its connection is given back before the wait for a password thread
         account = await run_in_threadpool(find_account, db, name)
 
-    def check() -> Account:  # counts where it hashes: of a burst of guesses not more than the limit are tried
+    def check() -> Account:  # beside the hash, so that the rest of a burst of guesses is not tried
         if seconds := throttle.seconds_to_wait(name, address):
             raise HTTPException(429, "Too many failed logins: try again later", {"Retry-After": str(seconds)})
         if not is_right(form.password, account.password_hash if account else None) or account is None:

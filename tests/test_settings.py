@@ -285,3 +285,33 @@ def test_every_variable_is_in_env_example() -> None:
     assert not missing, f"add to .env.example, with the default and why it exists: {missing}"
     assert not unknown, f"in .env.example, but not in fastapi/settings.py: {unknown}"
     assert {name: shown[name].lower() for name in defaults} == defaults
+
+
+@pytest.mark.parametrize("secret", ["x" * 31, "한" * 10])
+def test_a_short_key_is_refused(env: pytest.MonkeyPatch, secret: str) -> None:
+    """JWT_SECRET has at least 32 bytes."""
+    env.setenv("JWT_SECRET", secret)
+
+    assert "\n  JWT_SECRET has fewer than 32 bytes" in mistakes()
+
+
+def test_secrets_of_accounts_may_be_in_files(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """ADMIN_PASSWORD_FILE and JWT_SECRET_FILE are read as MYSQL_PASSWORD_FILE is, and shown as little."""
+    for name in ("ADMIN_PASSWORD", "JWT_SECRET"):
+        (tmp_path / name).write_text(f"{name} in a file, long enough\n")
+        env.setenv(f"{name}_FILE", str(tmp_path / name))
+
+    found = read()
+
+    assert found.first_admin_password == "ADMIN_PASSWORD in a file, long enough"
+    assert found.jwt_key == "JWT_SECRET in a file, long enough"
+    assert "long enough" not in repr(found)
+
+
+def test_placeholders_are_no_secrets(env: pytest.MonkeyPatch) -> None:
+    """Where .env is a plain copy of .env.example, nobody is made and nobody can log in."""
+    for name in ("ADMIN_PASSWORD", "JWT_SECRET"):
+        env.setenv(name, "change-me")
+
+    assert read().first_admin_password is None
+    assert read().jwt_key is None

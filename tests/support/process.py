@@ -56,12 +56,19 @@ class Service:
     def everything_said(self) -> str:
         return self.log + "".join(self._answers)
 
-    def ask(self, path: str, method: str = "GET", headers: dict[str, str] | None = None, timeout: float = 60) -> Answer:
+    def ask(
+        self,
+        path: str,
+        method: str = "GET",
+        headers: dict[str, str] | None = None,
+        timeout: float = 60,
+        body: str | None = None,
+    ) -> Answer:
         """One request over a connection of its own. Raises OSError when nothing answers."""
         began = time.monotonic()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
-            connection.request(method, path, headers=headers or {})
+            connection.request(method, path, body, headers or {})
             response = connection.getresponse()
             text = response.read().decode()
         finally:

@@ -18,12 +18,14 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from accounts import current_admin
 from app import App
 from boot import ShutdownRequested, Stage
 from database import Database, get_db, wait_for_db
 from faults import Fault, Unavailable
 from health import Component
 from main import BEFORE_PORT, BEHIND_PORT, create_app, run, your_routers
+from models import Account
 from mysql import MySQL
 from service import Service
 from wait import Limits, wait_for
@@ -318,12 +320,23 @@ def untyped(_: str) -> App:
     return with_routes(router)
 
 
+def admins_only(_: str) -> App:
+    """`/admins` answers with the name of an administrator who asks."""
+    router = APIRouter()
+
+    @router.get("/admins")
+    def read_admins(account: Annotated[Account, Depends(current_admin)]) -> str:
+        return account.name
+
+    return with_routes(router)
+
+
 PROGRAMS: dict[str, Callable[[str], App]] = {
     program.__name__: program
     for program in (
         hanging_stage, breaking_stage, exiting_stage, slow_stage, stubborn_stage, careful_stage,
         failing_while_stopping, late_routers, sleeping_statement, killed_connection, mistakes, deadlock, obstacle,
-        router_lifespan, second_component, often_logging_in, stuck_check, thread_hungry, untyped,
+        router_lifespan, second_component, often_logging_in, stuck_check, thread_hungry, untyped, admins_only,
     )
 }  # fmt: skip
 
