@@ -58,11 +58,11 @@ def _wait_for_head(service: Service, revisions: Revisions) -> tuple[str | None, 
     settings = service.settings
     ends_at = time.monotonic() + settings.migrations_timeout
     version, state = look(service.database.engine, settings, revisions)
-    service.boot.report_progress(f"waiting: schema at {version}, not yet {revisions.head}")
+    service.boot.report_progress(f"waiting: schema at {version or 'no revision'}, not yet {revisions.head}")
     while state == "behind":
         if time.monotonic() >= ends_at:
             raise StartupError(
-                f"the schema is still at {version}, not {revisions.head}, after MIGRATIONS_TIMEOUT="
+                f"the schema is still at {version or 'no revision'}, not {revisions.head}, after MIGRATIONS_TIMEOUT="
                 f"{settings.migrations_timeout:g} s. MIGRATIONS=wait leaves it to: python migrate.py upgrade",
                 os.EX_TEMPFAIL,
             )

@@ -4,9 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from database_server import DatabaseServer
+from sqlalchemy import Engine, event
 
+from boot import Boot
+from schema import Revisions
+from schema_upgrade import upgrade
 from settings import Settings
 
 FASTAPI = Path(__file__).parent.parent.parent / "fastapi"
@@ -54,6 +59,20 @@ class Line:
         (self.folder / "HEAD").write_text(name + "\n")
         self.names.append(name)
 
+    def remove_last(self) -> None:
+        """As if the last revision had not been written yet."""
+        (self.folder / "versions" / f"{self.names.pop()}.py").unlink()
+        (self.folder / "HEAD").write_text(self.names[-1] + "\n")
+
+
+def three(folder: Path) -> Line:
+    """A table, a column, an index; the one with the column may be used by code of the first."""
+    line = Line(folder)
+    line.add("0001_t", "CREATE TABLE t (id INT PRIMARY KEY)", "schema.has_table('t')")
+    line.add("0002_a", "ALTER TABLE t ADD a INT", "'a' in [c['name'] for c in schema.get_columns('t')]", "0001_t")
+    line.add("0003_i", "CREATE INDEX i ON t (a)", "'i' in [i['name'] for i in schema.get_indexes('t')]")
+    return line
+
 
 def environment(settings: Settings) -> dict[str, str]:
     """What a process of the service needs for these settings."""
@@ -65,6 +84,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "MYSQL_DATABASE": settings.mysql_database,
         "MYSQL_USER": settings.mysql_user,
         "MYSQL_PASSWORD": settings.password.decode(),
+        "DB_WAIT_TIMEOUT": str(settings.db_wait_timeout),
         "MIGRATIONS_TIMEOUT": str(settings.migrations_timeout),
     }
 
@@ -111,8 +131,8 @@ def version(server: DatabaseServer) -> list[str]:
     return [row[0] for row in server.sql("SELECT version_num FROM app.alembic_version")]
 
 
-def kill_at_each_point(settings: Settings, folder: Path) -> tuple[int, str]:
-    """Runs `kill_points.py`: how many points there were, and what it said. Every one of them healed."""
+def kill_at_each_point(settings: Settings, folder: Path) -> list[str]:
+    """Runs `kill_points.py`: the points at which it killed and after which the next start healed, which is all."""
     program = Path(__file__).with_name("kill_points.py")
     done = subprocess.run(
         [sys.executable, str(program), str(folder)],
@@ -122,4 +142,19 @@ def kill_at_each_point(settings: Settings, folder: Path) -> tuple[int, str]:
         timeout=100,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return len(done.stdout.splitlines()), done.stdout
+    return done.stdout.splitlines()
+
+
+def upgrade_until(settings: Settings, line: Line, point: str) -> None:
+    """Upgrades and breaks off `before` or `after` a statement that begins so, as a kill would."""
+    when, statement = point.split(maxsplit=1)
+
+    def break_off(*arguments: Any) -> None:
+        if arguments[2].startswith(statement):
+            raise RuntimeError("killed")
+
+    event.listen(Engine, f"{when}_cursor_execute", break_off)
+    try:
+        upgrade(settings, Boot([]), Revisions(line.folder))
+    finally:
+        event.remove(Engine, f"{when}_cursor_execute", break_off)
