@@ -1,8 +1,9 @@
 """Read this first: the stages of the start, in order, and the application that they make.
 
 `python main.py` runs the service and ends with an exit code that a restart policy understands:
-0 stopped by SIGTERM or SIGINT, 69 a required component was not usable in time, 70 an unexpected error in a stage,
-77 the database keeps refusing us, 78 wrong or missing settings.
+0 stopped by SIGTERM or SIGINT, 65 the tables need a person, 69 a required component was not usable in time,
+70 an unexpected error in a stage, 75 the tables could not be changed in time, 77 the database keeps refusing us,
+78 wrong or missing settings.
 `uvicorn main:app` works too, but you lose these exit codes.
 """
 

@@ -16,7 +16,6 @@ from boot import Skip, StartupError
 from database import translate_errors
 from models import Account
 from mysql_faults import error_number
-from passwords import hash_password
 from service import Service
 from wait import keep_trying
 
@@ -28,6 +27,8 @@ def add_admin(service: Service, db: Session) -> str:
         raise Skip("ADMIN_PASSWORD is not set")
     if find_account(db, name):
         return f"account {name} exists"
+    from passwords import hash_password  # where there is something to hash
+
     db.rollback()  # hashing takes longer than a transaction should
     db.add(Account(name=name, password_hash=hash_password(password), is_admin=True))
     try:

@@ -77,6 +77,16 @@ def test_first_start_makes_an_admin_who_can_log_in(start: Start, server: Databas
         assert secret not in service.everything_said
 
 
+def test_docs_know_how_to_log_in(start: Start) -> None:
+    """`Authorize` in /docs offers the password flow, and posts to the login."""
+    service = start(**ACCOUNTS)
+    service.wait_until_ok()
+
+    schemes = service.ask("/openapi.json").json["components"]["securitySchemes"]
+
+    assert schemes["OAuth2PasswordBearer"]["flows"]["password"]["tokenUrl"] == "api/login"
+
+
 def test_second_start_changes_nothing(start: Start, server: DatabaseServer) -> None:
     """An account that exists stays as it is, whatever the variable says now; nothing is hashed."""
     start(**ACCOUNTS).wait_until_ok()

@@ -122,11 +122,10 @@ print("alembic" in sys.modules)
 
 def test_replicas_run_each_revision_once(server: DatabaseServer, settings: Settings, line: Line) -> None:
     """Ten processes at once on an empty database: each revision runs in one of them, and all end well."""
-    processes = [revisions.begin(settings, line.folder, "upgrade") for _ in range(10)]
-    outputs = [process.communicate(timeout=100)[0] for process in processes]
+    code, said = revisions.run_replicas(settings, line.folder, 10)
 
-    said = "".join(outputs)
-    assert [process.returncode for process in processes] == [0] * 10, said
+    assert code == 0, said
+    assert said.count("schema at 0003_i") == 10
     assert [said.count(f"revision {number} of 3") for number in (1, 2, 3)] == [1, 1, 1]
     assert revisions.history(server) == [(name, "run") for name in line.names]
 
@@ -145,6 +144,27 @@ def test_tables_without_a_version_are_not_touched(server: DatabaseServer, settin
     assert tables == [("t",)]
     assert stamped[0] == 0, stamped[1]
     assert revisions.history(server) == [("0001_t", "stamped"), ("0002_a", "run"), ("0003_i", "run")]
+
+
+def test_a_revision_is_made_of_the_models(own_folder: Path, server: DatabaseServer, settings: Settings) -> None:
+    """`revision NAME` writes what models.py has and the schema has not; filled in, it runs, and then both agree."""
+    models, own = own_folder / "fastapi" / "models.py", own_folder / "fastapi" / "migrations"
+    upgrade_own = revisions.run(settings, own, "upgrade", folder=models.parent)
+    nick = "    nick: Mapped[str | None] = mapped_column(String(9))\n"
+    models.write_text(models.read_text().replace("    password_hash:", nick + "    password_hash:"))
+
+    made = revisions.run(settings, own, "revision", "Add a nick name", folder=models.parent)
+    number = len(list((own / "versions").glob("0*.py")))
+    file = own / "versions" / f"{number:04}_add_a_nick_name.py"
+    text = file.read_text()
+    upgraded = revisions.run(settings, own, "upgrade", folder=models.parent)
+    checked = revisions.run(settings, own, "check", folder=models.parent)
+
+    assert upgrade_own[0] == made[0] == 0, upgrade_own[1] + made[1]
+    assert (own / "HEAD").read_text() == f"{file.stem}\n"
+    assert "op.add_column(" in text
+    assert "op.drop_column(" in text
+    assert upgraded[0] == checked[0] == 0, upgraded[1] + checked[1]
 
 
 def test_unknown_revision_is_not_stamped(server: DatabaseServer, settings: Settings, line: Line) -> None:

@@ -49,6 +49,7 @@ def running(server: DatabaseServer) -> int:
     return len(server.sql("SELECT id FROM information_schema.processlist WHERE info LIKE 'CREATE TABLE slow%'"))
 
 
+@pytest.mark.timeout(300)
 def test_a_kill_at_any_point_heals(server: DatabaseServer, line: Line) -> None:
     """SIGKILL before and after each statement and commit: the next start brings the schema to head by itself."""
     points = revisions.kill_at_each_point(settings_for(server), line.folder)

@@ -74,6 +74,7 @@ def test_models_and_schema_agree(server: DatabaseServer) -> None:
     assert "add_column accounts is_admin" in different[1]
 
 
+@pytest.mark.timeout(300)
 def test_they_heal_after_a_kill(server: DatabaseServer) -> None:
     """SIGKILL before and after each statement and commit: the next start brings the schema to head by itself."""
     points = revisions.kill_at_each_point(settings_for(server), OWN.folder)

@@ -98,11 +98,14 @@ main("", sys.argv[2:], Revisions(Path(sys.argv[1])))
 """
 
 
-def begin(settings: Settings, folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """`migrate.py ...` with revisions of the test, in a process that goes on beside it. Its output is one stream."""
+def begin(settings: Settings, line: Path, *arguments: str, folder: Path = FASTAPI) -> subprocess.Popen[str]:
+    """`migrate.py ...` of the service in `folder` with revisions of the test, in a process that goes on beside it.
+
+    Its output is one stream.
+    """
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, str(folder), *arguments],
-        env=environment(settings),
+        [sys.executable, "-c", COMMAND, str(line), *arguments],
+        env=environment(settings) | {"PYTHONPATH": str(folder)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -110,11 +113,50 @@ def begin(settings: Settings, folder: Path, *arguments: str) -> subprocess.Popen
     )
 
 
-def run(settings: Settings, folder: Path, *arguments: str) -> tuple[int, str]:
+def run(settings: Settings, line: Path, *arguments: str, folder: Path = FASTAPI) -> tuple[int, str]:
     """The exit code and the output of `migrate.py ...`."""
-    process = begin(settings, folder, *arguments)
+    process = begin(settings, line, *arguments, folder=folder)
     output, _ = process.communicate(timeout=60)
     return process.returncode, output
+
+
+REPLICAS = """
+import os, sys
+from pathlib import Path
+from boot import Boot, Stage
+from schema import Revisions
+from schema_upgrade import upgrade
+from settings import read_settings
+from logs import configure_logging
+
+def work(_):
+    return upgrade(read_settings(), boot, Revisions(Path(sys.argv[1])))
+
+configure_logging("INFO", "text")
+children = []
+for _ in range(int(sys.argv[2])):
+    stage = Stage("migrations", work)
+    boot = Boot([stage])
+    child = os.fork()
+    if child == 0:
+        boot.run([stage], None)
+        os._exit(boot.exit_code)
+    children.append(child)
+sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+"""
+
+
+def run_replicas(settings: Settings, line: Path, number: int) -> tuple[int, str]:
+    """So many processes that upgrade at once: the highest exit code, and the output of all."""
+    done = subprocess.run(
+        [sys.executable, "-c", REPLICAS, str(line), str(number)],
+        env=environment(settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100,
+    )
+    return done.returncode, done.stdout
 
 
 def history(server: DatabaseServer) -> list[tuple[str, str]]:
@@ -139,7 +181,7 @@ def kill_at_each_point(settings: Settings, folder: Path) -> list[str]:
         env=environment(settings),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()
