@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Callable
 
 import measure  # noqa: F401  it makes the service's modules importable
-from wait import Backoff
 
 from faults import Fault
+from wait import Backoff
 
 PROCESSES, WAITED, SECONDS, LOGIN = 50, 5.0, 10.0, 0.01
 REFUSED = Fault("connection_refused", "", reached_server=False)

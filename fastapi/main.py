@@ -74,8 +74,7 @@ def include_routers(service: Service) -> str:
     gc.freeze()  # what is imported stays
     gc.enable()
     service.app.include_your_routers(routers)
-    for router in (health_router, page_router):
-        service.app.include_router(router)
+    service.app.include_router(health_router)
     add_docs(service.app)
     service.app.router.default = service.app.router.not_found
     return ", ".join(router.prefix or "/" for router in routers)
@@ -141,7 +140,9 @@ def create_app(
     boot = Boot([*before_port, *behind_port])
     database = Component("database")
     service = Service(boot, Health(boot, database), database, routers, middleware)
-    return App(service, before_port, behind_port)
+    app = App(service, before_port, behind_port)
+    app.include_router(page_router)  # the page shows the start, so it is there from the beginning
+    return app
 
 
 def run(app: App) -> None:

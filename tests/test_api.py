@@ -118,9 +118,9 @@ def test_no_thread_left_is_a_503(start: Start) -> None:
 @pytest.mark.prd("API-02")
 def test_locks_have_reasons_of_their_own(start: Start, server: DatabaseServer, tmp_path: Path) -> None:
     """A deadlock and a lock that is not given up are 503 with their own reason; the database stays up."""
-    server.sql("CREATE TABLE app.locked (id INT PRIMARY KEY, touched INT)", "INSERT app.locked VALUES (1, 0), (2, 0)")
     service = start(program="deadlock")
     service.wait_until_ok()
+    server.sql("CREATE TABLE app.locked (id INT PRIMARY KEY, touched INT)", "INSERT app.locked VALUES (1, 0), (2, 0)")
 
     with ThreadPoolExecutor() as pool:
         crossing = [pool.submit(service.ask, path) for path in ("/lock/1/2", "/lock/2/1")]
