@@ -15,6 +15,7 @@ from boot import Stage
 from errors import add_error_handlers
 from health_routes import PROBES, RETRY_AFTER, answer_probe
 from lifespans import Lifespans
+from page import read_page
 from service import Service
 
 
@@ -71,7 +72,9 @@ class App(FastAPI):
 
 
 async def answer_starting(scope: Scope, receive: Receive, send: Send) -> None:
-    """Until the routers are included, a path nobody knows may be known in a moment: 503, not 404."""
+    """Until the routers are included: the page, which shows the start, and elsewhere 503, not 404."""
+    if scope["type"] == "http" and scope["path"] == "/" and scope["method"] in {"GET", "HEAD"}:
+        return await (await read_page())(scope, receive, send)
     if scope["type"] == "http":
         body = {
             "status": "unavailable",
