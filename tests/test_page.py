@@ -251,14 +251,17 @@ def test_the_last_answer_was_stopping(start: Start, visitor: Visit) -> None:
     service.wait_for_reason("connection_refused")
     page = visitor().visit(service.port)
 
+    gone = False
+
     def stopping(route: Route) -> None:
-        body = route.fetch().json()
-        route.fulfill(json={**body, "status": "stopping"}, status=503)
+        if gone:
+            return route.abort()
+        route.fulfill(json={**route.fetch().json(), "status": "stopping"}, status=503)
+        return None
 
     page.route("**/health", stopping)
     headline(page, "Stopping")
-    page.unroute("**/health")
-    page.route("**/health", lambda route: route.abort())
+    gone = True
     headline(page, GONE)
 
     expect(page.locator("#event")).to_contain_text("ends with exit code 0")
