@@ -9,6 +9,17 @@ fail() {
 
 has_engine() { docker compose version && docker info; } >/dev/null 2>&1
 
+# need_engine OTHERWISE: fails where there is none that docker-compose.yml can be used with, and says what else to do.
+need_engine() {
+    has_engine || fail "no Docker engine answers ('docker compose version', 'docker info'). Start it$1"
+    engine=$(docker version --format '{{.Server.Version}}')
+    [ "${engine%%.*}" -ge 25 ] || fail "Docker Engine $engine is too old: install 25 or newer$1"
+    compose=$(docker compose version --short)
+    minor=${compose#*.} major=${compose%%.*}
+    [ "${major#v}" -gt 2 ] || [ "${minor%%[!0-9]*}" -ge 26 ] ||
+        fail "Docker Compose $compose is too old: install 2.26 or newer$1"
+}
+
 # A dot for each package in the output of apt-get or pip.
 dots() {
     while read -r word _; do
