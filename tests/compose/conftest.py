@@ -85,20 +85,23 @@ def _serving(stack: Stack) -> Stack:
     """Healthy, with a new container of the service, whatever the test before has left; only the data stays."""
     stack.reset()
     stack.up("mysql")
-    stack.up("--no-deps", "--force-recreate", "fastapi")
+    stack.up("--no-deps", "--force-recreate", "fastapi")  # a test that failed may have left one
     return stack
 
 
 @pytest.fixture
-def mysql_stack(shared_mysql: Stack) -> Stack:
-    """A project that serves, on MySQL."""
-    return _serving(shared_mysql)
+def mysql_stack(shared_mysql: Stack) -> Iterator[Stack]:
+    """A project that serves, on MySQL; the service's container goes with the test."""
+    yield _serving(shared_mysql)
+    shared_mysql.compose("rm", "--stop", "--force", "fastapi")
 
 
 @pytest.fixture(params=["mysql", "mariadb"])
-def stack(request: pytest.FixtureRequest) -> Stack:
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """A project that serves: the test runs once on MySQL, once on MariaDB."""
-    return _serving(request.getfixturevalue(f"shared_{request.param}"))
+    shared = request.getfixturevalue(f"shared_{request.param}")
+    yield _serving(shared)
+    shared.compose("rm", "--stop", "--force", "fastapi")
 
 
 @pytest.fixture(params=["mysql", "mariadb"])

@@ -164,7 +164,8 @@ class Stack:
 
     def probe(self) -> str:
         """What HEALTHCHECK's command says, in the container."""
-        return self.compose("exec", "fastapi", "python", "health.py").strip()
+        check = self.inspect("fastapi")["Config"]["Healthcheck"]["Test"]
+        return self.compose("exec", "fastapi", *check[1:]).strip()
 
     def container(self, service: str) -> str:
         return self.compose("ps", "--all", "--quiet", service).strip()

@@ -1,10 +1,16 @@
 """The first `up`: from nothing, with settings missing or odd, and what `down` keeps of it."""
 
+import json
+import os
 import shutil
+import signal
+import subprocess
+from pathlib import Path
 
 import pytest
 from compose.conftest import NewStack
 from compose.stack import PROJECT, SETTINGS, Stack
+from dotenv import dotenv_values
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(300)]
 
@@ -12,6 +18,11 @@ SLOW_FIRST_BOOT = """
 services:
   mysql:
     volumes: [./slow.sql:/docker-entrypoint-initdb.d/slow.sql:ro]
+"""
+IMPATIENT = """
+services:
+  mysql:
+    healthcheck: {start_period: 1s, interval: 1s, retries: 1}
 """
 ADMIN = '"$(command -v mysqladmin || command -v mariadb-admin)" ping'
 
@@ -42,6 +53,77 @@ def test_up_waits_for_the_real_server(empty_stack: Stack) -> None:
     assert "(healthy)" in stack.ps("fastapi")
     assert stack.state("fastapi").restarts == 0
     assert "ready: done" in stack.log("fastapi")
+
+
+@pytest.mark.prd("BOX-09")
+def test_interrupted_first_boot(new_stack: NewStack) -> None:
+    """A first boot that is killed, or stopped by Ctrl-C, ends at once, and the next `up` starts it anew."""
+    stack = new_stack()
+    began = stack.now()
+
+    for end in (["kill"], ["down"]):
+        stack.compose("up", "--detach", "mysql")
+        stack.until(lambda: "Initializing database files" in stack.log("mysql"))
+        stack.compose(*end)
+    up = stack.begin("up", "mysql")
+    stack.until(lambda: "temporary server" in stack.log("mysql"))
+    up.send_signal(signal.SIGINT)
+    up.communicate(timeout=60)
+    codes = stack.exit_codes("mysql", began)
+    stack.up()
+
+    assert codes == [137, 143, 143], "killed, and twice stopped in order within 60 s"
+    assert "The first boot was interrupted" in stack.log("mysql")
+    assert stack.get("/api/test").status == 200
+    assert ".first-boot" not in stack.compose("exec", "mysql", "ls", "-A", "/var/lib/mysql").split()
+
+
+@pytest.mark.prd("BOX-09")
+def test_tables_are_never_removed(stack: Stack) -> None:
+    """Where an interrupted first boot has left a table, the log says what to do and nothing is removed."""
+    stack.sql("CREATE OR REPLACE VIEW v AS SELECT 1; CREATE TABLE IF NOT EXISTS kept (word TEXT)")
+    stack.compose("stop", "mysql")
+    volume = f"{stack.volumes()[0]}:/v"
+    stack.docker("run", "--rm", "--user", "0", "--volume", volume, f"{stack.name}-fastapi", "touch", "/v/.first-boot")
+    began = stack.now()
+
+    stack.up("mysql")
+
+    assert "may have left half of it" in stack.log("mysql", began)
+    assert stack.sql("SHOW TABLES LIKE 'kept'") == "kept"
+
+
+@pytest.mark.prd("BOX-02")
+def test_root_is_not_an_account_for_the_service(new_stack: NewStack) -> None:
+    """MYSQL_USER=root: MySQL's log says it in one line, and `up --wait` ends."""
+    stack = new_stack(MYSQL_USER="root")
+    stack.override(IMPATIENT)
+
+    up = stack.try_compose("up", "--detach", "--wait", "mysql")
+
+    assert up.returncode != 0
+    assert stack.state("mysql").restarts == 0
+    [line] = stack.log("mysql").splitlines()
+    assert "MYSQL_USER=root in .env: MySQL has that account already. Take another name" in line
+
+
+@pytest.mark.prd("BOX-02")
+def test_folder_of_korean_letters(tmp_path: Path) -> None:
+    """`./run` gives the project a name where compose cannot make one of the folder's; both then use it."""
+    folder = tmp_path / "한글"
+    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns(".*v*", ".git", ".local", "bench"))
+    shutil.copy(PROJECT / ".env.example", folder)
+    environment = {"PATH": os.environ["PATH"], "MYSQL_USER": "root"}  # so that it ends before it starts anything
+
+    run = subprocess.run(["./run", "compose"], cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    config = subprocess.run(
+        ["docker", "compose", "config", "--format", "json"], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+
+    name = json.loads(config.stdout)["name"]
+    assert name.startswith("bootstrap-")
+    assert f"COMPOSE_PROJECT_NAME={name}, in .env" in run.stdout
+    assert run.stderr == "error: MYSQL_USER=root in .env: MySQL has that account already. Take another name\n"
 
 
 @pytest.mark.prd("BOX-02")
@@ -142,23 +224,27 @@ def test_password_of_any_text(new_stack: NewStack) -> None:
 
 
 @pytest.mark.prd("BOX-06")
-@pytest.mark.parametrize("password", ["it's", "a\\b", "'", "\\ "])
-def test_env_file_carries_quotes_and_backslashes(new_stack: NewStack, password: str) -> None:
-    r"""In single quotes `\'` is a quote, and a backslash stands for itself."""
-    stack = new_stack(MYSQL_PASSWORD=password)
+def test_env_file_means_the_same_to_compose_and_to_the_service(new_stack: NewStack) -> None:
+    """Single quotes keep `$`, quotes, backslashes, spaces and Korean, in every variable, as ./run local does."""
+    texts = ["it's", "a\\b", "'", "\\ ", 'p@ss $word ${x} $$ "q" # %41 :/? 비밀 ', "$HOME", "`id`"]
+    other = {f"MY_SETTING_{number}": text for number, text in enumerate(texts)}
+    stack = new_stack(MYSQL_PASSWORD=texts[0], MYSQL_HOST="elsewhere", MYSQL_PORT=1, HOST="127.0.0.1", **other)
 
-    code = "import os; print(os.environ['MYSQL_PASSWORD'])"
-    carried = stack.compose("run", "--rm", "--no-deps", "fastapi", "python", "-c", code)
+    code = "import json, os; print(json.dumps(dict(os.environ)))"
+    there = json.loads(stack.compose("run", "--rm", "--no-deps", "fastapi", "python", "-c", code))
 
-    assert carried == password + "\n"
+    assert there["MYSQL_PASSWORD"] == texts[0]
+    assert [there[name] for name in other] == texts
+    assert dotenv_values(stack.folder / ".env", interpolate=False).items() >= other.items()
+    decided = {"HOST": "0.0.0.0", "PORT": "8000", "MYSQL_HOST": "mysql", "MYSQL_PORT": "3306"}
+    assert there.items() >= decided.items(), "what is about this machine stays out of the container"
 
 
 @pytest.mark.prd("BOX-06")
-def test_every_setting_reaches_the_container(mysql_stack: Stack) -> None:
-    """Each setting of the service can be made in `.env`, but for those that the compose files decide."""
+def test_the_shell_wins_over_env_file(mysql_stack: Stack) -> None:
+    """Each setting of the service stands in docker-compose.yml, so that a variable of the shell counts."""
     from settings import Settings
 
-    decided = {"HOST", "PORT", "MYSQL_PASSWORD_FILE", "MYSQL_SSL_CA"}
-    config = mysql_stack.config()
+    listed = mysql_stack.config()["services"]["fastapi"]["environment"].keys()
 
-    assert set(config["services"]["fastapi"]["environment"]) == {n.upper() for n in Settings.model_fields} - decided
+    assert listed >= {name.upper() for name in Settings.model_fields}

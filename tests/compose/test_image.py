@@ -22,10 +22,49 @@ def test_container_is_confined(mysql_stack: Stack) -> None:
     assert done.stdout.split() == ["10001", "0" * 16, "0" * 16, "1", "tmp"]
     assert "Read-only file system" in done.stderr
     assert host["Memory"] == 256 * 2**20
+    assert host["ShmSize"] == 8 * 2**20
     assert host["PidsLimit"] == 128
     assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
     assert host["RestartPolicy"]["Name"] == "on-failure"
     assert stack.inspect("mysql")["HostConfig"]["Memory"] == 2**30
+
+
+@pytest.mark.prd("BOX-03")
+def test_a_full_tmp_does_not_kill_the_service(mysql_stack: Stack) -> None:
+    """What fills /tmp gets an error before the container's memory is full."""
+    stack = mysql_stack
+    before = stack.state("fastapi").started
+
+    done = stack.try_compose("exec", "fastapi", "dd", "if=/dev/zero", "of=/tmp/x", "bs=1M", "count=400")
+
+    assert "No space left on device" in done.stderr
+    assert stack.get().status == 200
+    assert (stack.state("fastapi").started, stack.state("fastapi").restarts) == (before, 0)
+
+
+@pytest.mark.prd("BOX-04")
+@pytest.mark.parametrize(
+    ("module", "mistake", "words"),
+    [
+        ("api.py", "def f(:", ["/app/api.py", "def f(:", "SyntaxError"]),
+        ("database.py", "import nonsense", ["/app/database.py", "import nonsense", "ModuleNotFoundError"]),
+    ],
+)
+def test_code_that_does_not_start_is_no_image(new_stack: NewStack, module: str, mistake: str, words: list[str]) -> None:
+    """The build fails and shows the line; one that succeeds shows no CRITICAL."""
+    stack = new_stack()
+    code = stack.folder / "fastapi" / module
+    code.write_text(code.read_text() + f"\n{mistake}\n")
+
+    failed = stack.try_compose("--progress", "plain", "build", "fastapi")
+    code.write_text(code.read_text().replace(mistake, "# good"))
+    good = stack.try_compose("--progress", "plain", "build", "fastapi")
+
+    assert failed.returncode != 0
+    for word in [*words, "This code does not start: exit code 1"]:
+        assert word in failed.stderr + failed.stdout
+    assert good.returncode == 0, good.stderr
+    assert "CRITICAL" not in good.stderr + good.stdout
 
 
 @pytest.mark.prd("BOX-03")

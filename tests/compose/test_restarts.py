@@ -98,6 +98,36 @@ def test_crash_is_restarted(mysql_stack: Stack) -> None:
     stack.tell(f"200 again {seconds:.2f} s after the restart")
 
 
+@pytest.mark.prd("RESTART-03")
+def test_crash_after_other_signals_is_restarted(mysql_stack: Stack) -> None:
+    """A signal that asks for no stop, such as HUP, leaves the restart policies of both containers as they are."""
+    stack = mysql_stack
+    restarts = stack.state("mysql").restarts
+
+    for signal in ("HUP", "USR1", "QUIT"):
+        stack.compose("kill", "--signal", signal, "fastapi")
+    stack.compose("kill", "--signal", "HUP", "mysql")
+    stack.kill_process("fastapi")
+    stack.kill_process("mysql")
+    stack.until(lambda: stack.state("fastapi").restarts == 1)
+    stack.until(lambda: stack.state("mysql").restarts == restarts + 1)
+    stack.until_status(200)
+
+
+@pytest.mark.prd("RESTART-07")
+def test_restart_mysql_ten_times(mysql_stack: Stack) -> None:
+    """Stopped again while it starts, MySQL ends by itself, not by SIGKILL after 60 s."""
+    stack, began = mysql_stack, mysql_stack.now()
+
+    for _ in range(10):
+        stack.compose("restart", "mysql")
+    stack.until_status(200)
+
+    codes = stack.exit_codes("mysql", began)
+    assert len(codes) == 10
+    assert 137 not in codes
+
+
 @pytest.mark.prd("BOX-08")
 def test_three_replicas(mysql_stack: Stack) -> None:
     """`--scale fastapi=3` with PORT=0: three healthy replicas, each on a free port of its own."""

@@ -1,11 +1,13 @@
 """The overlays and live code: the password as a secret, a database elsewhere, `docker compose watch`."""
 
+import json
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 from compose.conftest import NewStack
-from compose.stack import Stack
+from compose.stack import PROJECT, Stack
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(300)]
 
@@ -50,9 +52,38 @@ def test_external_database(mysql_stack: Stack, new_stack: NewStack) -> None:
 
 
 @pytest.mark.prd("BOX-07")
+def test_external_database_that_does_not_answer(new_stack: NewStack) -> None:
+    """`up --wait` ends before the service's own wait does, and the health log says why."""
+    stack = new_stack(MYSQL_HOST="192.0.2.1")
+    stack.files = ["docker-compose.external-db.yml"]
+
+    up = stack.try_compose("up", "--detach", "--wait")
+    check, restarts = stack.health_log("fastapi")[-1], stack.state("fastapi").restarts
+
+    assert up.returncode != 0
+    assert "is unhealthy" in up.stderr
+    assert check["Output"].startswith("starting: database waiting: timeout: 192.0.2.1")
+    assert restarts == 0
+
+
+@pytest.mark.prd("BOX-07")
+def test_external_database_has_a_project_of_its_own(new_stack: NewStack) -> None:
+    """It leaves the project of docker-compose.yml in the same folder alone."""
+    stack = new_stack(MYSQL_HOST="db.example", MYSQL_SSL_CA="/ca.pem")
+
+    command = ["docker", "compose", "-f", "docker-compose.external-db.yml", "config", "--format", "json"]
+    config = json.loads(stack.run(*command, seconds=60).stdout)
+
+    assert config["name"] == "bootstrap-external-db"
+    environment = config["services"]["fastapi"]["environment"]
+    assert (environment["MYSQL_HOST"], environment["MYSQL_SSL_CA"]) == ("db.example", "/run/mysql-ca.pem")
+
+
+@pytest.mark.prd("BOX-07")
 def test_external_database_needs_its_host(new_stack: NewStack) -> None:
-    """Without MYSQL_HOST one line says what is missing."""
+    """Without MYSQL_HOST, as in a copy of `.env.example`, one line says what is missing."""
     stack = new_stack()
+    shutil.copy(PROJECT / ".env.example", stack.folder / ".env")
     stack.files = ["docker-compose.external-db.yml"]
 
     done = stack.try_compose("up", "--detach")
