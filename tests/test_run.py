@@ -60,6 +60,7 @@ def other_run() -> Iterator[int]:
         yield process.pid
 
 
+@pytest.mark.prd("DOC-04")
 @pytest.mark.parametrize("recorded", ["{pid}\n", "{pid} 00000000-0000-0000-0000-000000000000 1\n"])
 def test_pid_of_another_process(copy: Copy, other_run: int, recorded: str) -> None:
     """A pid file from before a reboot, whose number another process has by now, is no running `./run`."""
@@ -72,6 +73,7 @@ def test_pid_of_another_process(copy: Copy, other_run: int, recorded: str) -> No
     assert "no Python 3.11" in error
 
 
+@pytest.mark.prd("DOC-04")
 def test_a_second_run_is_refused(copy: Copy) -> None:
     """While one `./run local` goes on, another says its pid and ends."""
     copy.program("python3.14", "read -r line")
@@ -95,6 +97,7 @@ esac
 ROOT = "error: MYSQL_USER=root in .env: MySQL has that account already. Take another name\n"
 
 
+@pytest.mark.prd("BOX-02")
 @pytest.mark.parametrize(
     ("engine", "compose", "error"),
     [

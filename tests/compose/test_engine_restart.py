@@ -18,44 +18,70 @@ pytestmark = [pytest.mark.compose, pytest.mark.timeout(300)]
 
 
 class Engine:
-    """A dockerd with its own data, socket, network and mounts; it ends with its processes."""
+    """A dockerd with its own data, socket, network, mounts and processes: a machine that ends with its process 1."""
 
     def __init__(self, folder: Path) -> None:
         self.host = f"unix://{folder}/docker.sock"
         self._folder = folder
         self._log = folder / "dockerd.log"
-        # A new network namespace has no loopback interface up. dockerd is process 1 of all that it starts.
-        self._command = [
-            "unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child",
-            "sh", "-c", 'ip link set lo up && exec "$@"', "sh",
-            "dockerd", "--host", self.host, "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec",
-            "--pidfile", f"{folder}/dockerd.pid",
-        ]  # fmt: skip
-        self._process: subprocess.Popen[bytes] | None = None
+        self._machine: subprocess.Popen[bytes] | None = None
+        self._dockerd: subprocess.Popen[bytes] | None = None
+
+    def boot(self) -> None:
+        """Switches the machine on, and starts dockerd."""
+        # A new network namespace has no loopback interface up; process 1 collects whatever loses its parent.
+        collect = "ip link set lo up && while :; do sleep 1000 & wait; done"
+        options = ["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        self._machine = subprocess.Popen(["unshare", *options, "sh", "-c", collect], stdin=subprocess.DEVNULL)
+        self.start()
 
     def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + 60
+        command = [
+            "nsenter", "--target", str(self._first_process(deadline)), "--net", "--mount", "--pid",
+            "dockerd", "--host", self.host, "--data-root", f"{self._folder}/data",
+            "--exec-root", f"{self._folder}/exec", "--pidfile", f"{self._folder}/dockerd.pid",
+        ]  # fmt: skip
+        with self._log.open("ab") as log:
+            self._dockerd = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         while self.docker("version").returncode:
-            assert self._process.poll() is None, self._log.read_text()[-3000:]
+            assert self._dockerd.poll() is None, self._log.read_text()[-3000:]
             assert time.monotonic() < deadline, self._log.read_text()[-3000:]
             time.sleep(0.1)
 
+    def _first_process(self, deadline: float) -> int:
+        """Process 1 of the machine, once it runs the shell: then all mounts are made."""
+        assert self._machine
+        children = Path(f"/proc/{self._machine.pid}/task/{self._machine.pid}/children")
+        while not (pid := children.read_text().strip()) or Path(f"/proc/{pid}/comm").read_text() != "sh\n":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return int(pid)
+
+    def _signal(self, number: int) -> int:
+        """Sends dockerd a signal that ends it, and returns its exit code."""
+        assert self._dockerd
+        children = Path(f"/proc/{self._dockerd.pid}/task/{self._dockerd.pid}/children")  # nsenter has one
+        os.kill(int(children.read_text()), number)
+        return self._dockerd.wait(90)
+
     def stop(self) -> None:
         """As `systemctl stop docker` and a shutdown of the machine do it: the containers are asked to stop."""
-        if self._process and self._process.poll() is None:
-            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-            os.kill(int(children.read_text()), signal.SIGTERM)
-            assert self._process.wait(90) == 0
+        assert self._signal(signal.SIGTERM) == 0
+
+    def crash(self) -> None:
+        """dockerd is killed; the processes of the containers go on."""
+        self._signal(signal.SIGKILL)
 
     def lose_power(self) -> None:
-        """All processes end at once; --kill-child takes dockerd with it, and that, process 1, all others."""
-        assert self._process
-        self._process.kill()
-        self._process.wait(10)
-        (self._folder / "dockerd.pid").unlink()
-        shutil.rmtree(self._folder / "exec")
+        """All processes end at once: --kill-child takes process 1 with it, and that all others."""
+        assert self._machine
+        self._machine.kill()
+        self._machine.wait(10)
+        if self._dockerd:
+            self._dockerd.wait(10)
+        (self._folder / "dockerd.pid").unlink(missing_ok=True)
+        shutil.rmtree(self._folder / "exec", ignore_errors=True)
 
     def docker(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["docker", "--host", self.host, *arguments], capture_output=True, text=True, timeout=120)
@@ -74,10 +100,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder = tmp_path_factory.mktemp("engine")
     engine = Engine(folder)
     try:
-        engine.start()
+        engine.boot()
         yield engine
-    finally:
         engine.stop()
+    finally:
+        engine.lose_power()
         shutil.rmtree(folder)
 
 
@@ -115,9 +142,26 @@ def test_power_loss(engine: Engine, stack_there: Stack) -> None:
     before = stack.state("fastapi").started
 
     engine.lose_power()
-    engine.start()
+    engine.boot()
     stack.until(lambda: stack.state("fastapi").health == "healthy", 60)
 
     assert stack.state("fastapi").started > before
     assert stack.state("mysql").status == "running"
+    assert stack.probe() == "ok: database up"
+
+
+@pytest.mark.prd("RESTART-09")
+def test_crash_of_the_engine(engine: Engine, stack_there: Stack) -> None:
+    """dockerd killed and started: it stops what it finds running, so MySQL comes back and the service ends with 0."""
+    stack = stack_there
+    stack.up()
+    stack.compose("kill", "--signal", "HUP", "mysql")  # no wish that it stays down, either
+
+    engine.crash()
+    engine.start()
+    stack.until(lambda: stack.state("mysql").health == "healthy", 90)
+    fastapi = stack.state("fastapi")
+    stack.up()
+
+    assert (fastapi.status, fastapi.exit_code) == ("exited", 0)
     assert stack.probe() == "ok: database up"

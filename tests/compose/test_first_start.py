@@ -224,7 +224,7 @@ def test_password_of_any_text(new_stack: NewStack) -> None:
 
 
 @pytest.mark.prd("BOX-06")
-def test_env_file_means_the_same_to_compose_and_to_the_service(new_stack: NewStack) -> None:
+def test_env_file_carries_quotes_and_backslashes(new_stack: NewStack) -> None:
     """Single quotes keep `$`, quotes, backslashes, spaces and Korean, in every variable, as ./run local does."""
     texts = ["it's", "a\\b", "'", "\\ ", 'p@ss $word ${x} $$ "q" # %41 :/? 비밀 ', "$HOME", "`id`"]
     other = {f"MY_SETTING_{number}": text for number, text in enumerate(texts)}
@@ -241,7 +241,7 @@ def test_env_file_means_the_same_to_compose_and_to_the_service(new_stack: NewSta
 
 
 @pytest.mark.prd("BOX-06")
-def test_the_shell_wins_over_env_file(mysql_stack: Stack) -> None:
+def test_every_setting_reaches_the_container(mysql_stack: Stack) -> None:
     """Each setting of the service stands in docker-compose.yml, so that a variable of the shell counts."""
     from settings import Settings
 
