@@ -124,3 +124,40 @@ def test_watch_applies_changes(mysql_stack: Stack) -> None:
     assert same_container, said
     assert stack.get("/api/").body["message"] == "changed"
     stack.tell(f"code after {copied:.1f} s, lock after {rebuilt:.1f} s")
+
+
+@pytest.mark.prd("BOX-09")
+def test_backup_and_restore(mysql_stack: Stack) -> None:
+    """The README's commands, as the app's user: what was dropped is back."""
+    stack = mysql_stack
+    readme = (PROJECT / "README.md").read_text()
+    backup, restore = (line[2:] for line in readme.splitlines() if line.startswith("$ ") and "backup.sql" in line)
+    stack.sql("CREATE TABLE backed_up (word TEXT); INSERT INTO backed_up VALUES ('안녕')")
+
+    dumped = stack.run("sh", "-c", backup.replace("compose", f"compose -p {stack.name}", 1), seconds=60)
+    stack.sql("DROP TABLE backed_up")
+    restored = stack.run("sh", "-c", restore.replace("compose", f"compose -p {stack.name}", 1), seconds=60)
+
+    assert (dumped.returncode, dumped.stderr) == (0, "")
+    assert (restored.returncode, restored.stderr) == (0, "")
+    assert stack.sql("SELECT word FROM backed_up") == "안녕"
+
+
+@pytest.mark.prd("BOX-09")
+def test_root_can_have_a_new_password(mysql_stack: Stack) -> None:
+    """With the statement in an init file, as the README says; MySQL is stopped meanwhile."""
+    stack = mysql_stack
+    (stack.folder / "root.sql").write_text("ALTER USER root@localhost IDENTIFIED BY 'new';\n")
+    name = f"{stack.name}-root"
+
+    stack.compose("stop", "mysql")
+    server = stack.begin(
+        "run", "--rm", "--name", name, "--volume", "./root.sql:/root.sql:ro", "mysql", "--init-file=/root.sql"
+    )
+    stack.until(lambda: "ready for connections" in stack.run("docker", "logs", name, seconds=60).stderr, 60)
+    server.send_signal(signal.SIGINT)
+    server.communicate(timeout=60)
+    stack.up("mysql")
+    said = stack.compose("exec", "-T", "--env", "MYSQL_PWD=new", "mysql", "mysql", "-uroot", "-Ne", "SELECT USER()")
+
+    assert said == "root@localhost\n"
