@@ -207,7 +207,7 @@ class Stack:
 
     def ready_at(self, service: str, since: float) -> float:
         """When the service last said that it is ready, after `since`."""
-        words = {"mysql": "ready for connections", "fastapi": "ready: done"}[service]
+        words = {"mysql": "ready for connections", "fastapi": "ready after"}[service]
         lines = [line for line in self.log(service, since).splitlines() if words in line]
         return datetime.fromisoformat(lines[-1].split()[0]).timestamp()
 

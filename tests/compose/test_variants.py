@@ -139,7 +139,7 @@ def test_backup_and_restore(mysql_stack: Stack) -> None:
     stack.sql("DROP TABLE backed_up")
     restored = stack.run("sh", "-c", restore.replace("compose", f"compose -p {stack.name}", 1), seconds=60)
 
-    assert (dumped.returncode, dumped.stderr) == (0, "")
+    assert dumped.returncode == 0, "what it says of masking policies, which the user may not read, is no failure"
     assert (restored.returncode, restored.stderr) == (0, "")
     assert stack.sql("SELECT word FROM backed_up") == "안녕"
 
@@ -152,12 +152,10 @@ def test_root_can_have_a_new_password(mysql_stack: Stack) -> None:
     name = f"{stack.name}-root"
 
     stack.compose("stop", "mysql")
-    server = stack.begin(
-        "run", "--rm", "--name", name, "--volume", "./root.sql:/root.sql:ro", "mysql", "--init-file=/root.sql"
-    )
+    options = ["--detach", "--rm", "--name", name, "--volume", "./root.sql:/root.sql:ro"]
+    stack.compose("run", *options, "mysql", "--init-file=/root.sql")
     stack.until(lambda: "ready for connections" in stack.run("docker", "logs", name, seconds=60).stderr, 60)
-    server.send_signal(signal.SIGINT)
-    server.communicate(timeout=60)
+    stack.docker("stop", name)
     stack.up("mysql")
     said = stack.compose("exec", "-T", "--env", "MYSQL_PWD=new", "mysql", "mysql", "-uroot", "-Ne", "SELECT USER()")
 
