@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ class Copy:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def error(self, how: str) -> str:
@@ -112,3 +114,19 @@ def test_what_containers_need(copy: Copy, engine: str, compose: str, error: str)
     copy.program("docker", DOCKER.format(engine=engine, compose=compose))
 
     assert copy.error("compose") == error
+
+
+@pytest.mark.prd("BOX-09")
+def test_ctrl_c_while_containers_start(copy: Copy, tmp_path: Path) -> None:
+    """Ctrl-C in `./run compose` stops the containers that are on their way up."""
+    calls = tmp_path / "calls"
+    versions = DOCKER.format(engine="26.1.5", compose="2.40.3").replace("MYSQL_USER: root", "MYSQL_USER: app")
+    copy.program("docker", f"echo $* >>{calls}\n{versions}\ncase $* in 'compose up'*) exec sleep 60 ;; esac")
+
+    with copy.begin("compose") as run:
+        while not (calls.exists() and "compose up" in calls.read_text()):
+            assert run.poll() is None
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+
+    assert run.returncode == 130
+    assert calls.read_text().splitlines()[-1] == "compose stop"
