@@ -7,7 +7,6 @@ python accounts.py set-password NAME      a new password, which ends all tokens 
 
 import unicodedata
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
@@ -54,7 +53,6 @@ class AccountAnswer(BaseModel):
 
     name: str
     is_admin: bool
-    created_at: datetime
 
 
 def canonical_name(name: str) -> str:

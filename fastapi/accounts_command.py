@@ -26,7 +26,7 @@ def show(db: Session) -> str:
     """Prints a line an account."""
     accounts = db.scalars(select(Account).order_by(Account.name)).all()
     for account in accounts:
-        print(f"{account.name:32}  {'admin' if account.is_admin else '-':5}  {account.created_at:%Y-%m-%d %H:%M:%S}")
+        print(f"{account.name:32}  {'admin' if account.is_admin else '-':5}  {account.created_at:%Y-%m-%d %H:%M:%S}Z")
     return f"{len(accounts)} in all"
 
 

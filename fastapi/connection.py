@@ -72,9 +72,7 @@ class Connection(BaseConnection):
 
     _read_timeout: float | None  # PyMySQL's own
 
-    def __init__(
-        self, settings: Settings, deadline: float, read_timeout: float | None, autocommit: bool = False
-    ) -> None:
+    def __init__(self, settings: Settings, deadline: float, read_timeout: float, autocommit: bool = False) -> None:
         tls = tls_context(settings.mysql_ssl_ca)
         super().__init__(
             host=settings.mysql_host,
@@ -181,6 +179,15 @@ class Connection(BaseConnection):
             deadlines.cancel(number)
         if late:
             raise OperationalError(CR.CR_SERVER_LOST, "deadline passed") from TimeoutError()
+
+    @contextmanager
+    def without_read_timeout(self) -> Iterator[None]:
+        """For DDL, which may be silent for hours."""
+        before, self._read_timeout = self._read_timeout, None
+        try:
+            yield
+        finally:
+            self._read_timeout = before
 
     def wait_for_close(self, seconds: float) -> None:
         """Waits, but returns at once when the server closes the connection, or says anything unasked."""

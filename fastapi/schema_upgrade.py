@@ -30,13 +30,13 @@ ID_LENGTH = 32  # characters of alembic_version.version_num
 
 @contextmanager
 def connect(settings: Settings) -> Iterator[Connection]:
-    """A connection for DDL, which may take hours: without a read timeout. It is closed afterwards, and its locks go.
+    """A connection of its own, with short waits for locked tables. It is closed afterwards, and its locks go.
 
     Raises Unavailable or StartupError (65, 75, 77) for the errors of what is done with it, in words for a person.
     """
     engine = create_engine(
         URL.create("mysql+pymysql", database=settings.mysql_database),
-        creator=lambda: mysql.Connection(settings, settings.db_connect_timeout, read_timeout=None),
+        creator=lambda: mysql.Connection(settings, settings.db_connect_timeout, settings.db_read_timeout),
         poolclass=NullPool,
         hide_parameters=True,
     )
@@ -106,7 +106,8 @@ def _run(connection: Connection, script: Script) -> None:
     connection.execute(history.delete().where(history.c.revision == script.revision))
     connection.execute(history.insert().values(_row(script, "run")))
     connection.commit()
-    with Operations.context(MigrationContext.configure(connection)):
+    driver: mysql.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    with Operations.context(MigrationContext.configure(connection)), driver.without_read_timeout():
         script.module.upgrade()
     _finish(connection, script, "run")
 

@@ -106,8 +106,8 @@ def test_a_kill_in_a_long_statement_starts_no_second_one(server: DatabaseServer,
 
 
 def test_sigterm_ends_after_the_current_revision(server: DatabaseServer, slow: Line) -> None:
-    """The revision under way ends, the next does not begin, and the exit code is 0."""
-    process = revisions.begin(settings_for(server), slow.folder, "upgrade")
+    """The revision under way ends, after DB_READ_TIMEOUT too, the next does not begin, and the exit code is 0."""
+    process = revisions.begin(settings_for(server, db_read_timeout=1), slow.folder, "upgrade")
     until(lambda: running(server) == 1)
 
     process.send_signal(signal.SIGTERM)

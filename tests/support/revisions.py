@@ -85,6 +85,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "MYSQL_USER": settings.mysql_user,
         "MYSQL_PASSWORD": settings.password.decode(),
         "DB_WAIT_TIMEOUT": str(settings.db_wait_timeout),
+        "DB_READ_TIMEOUT": str(settings.db_read_timeout),
         "MIGRATIONS_TIMEOUT": str(settings.migrations_timeout),
     }
 
