@@ -20,6 +20,7 @@ from faults import Unavailable
 from health import Component
 from mysql import MySQL
 from mysql_faults import explain, is_about_the_statement, pool_exhausted
+from queries import after_statement, before_statement
 from service import Service
 from settings import Settings
 from wait import Limits, wait_for
@@ -55,6 +56,9 @@ class Database:
         self.breaker = CircuitBreaker(component)
         self._places = asyncio.Semaphore(settings.db_pool_size + settings.db_max_overflow)
         event.listen(self.engine, "after_cursor_execute", lambda *_: self.breaker.record_success())
+        if settings.log_level == "DEBUG":  # for the access log, see queries.py
+            event.listen(self.engine, "before_cursor_execute", before_statement)
+            event.listen(self.engine, "after_cursor_execute", after_statement)
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:

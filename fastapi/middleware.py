@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from health_routes import RETRY_AFTER
 from logs import request_id
+from queries import Queries, queries_of_request
 
 SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # what of a client may go into the log as it is
 
@@ -19,6 +20,8 @@ log = logging.getLogger("access")
 
 class RequestLog:
     """Logs method, path, status, duration and, of a 503, the reason. The query is left out: it may hold secrets.
+
+    Where LOG_LEVEL=DEBUG the line also says how many statements the database was asked, and how long they took.
 
     The request id is the client's X-Request-ID or a new one; it is in every log line of the request and in the answer.
     A request that a shutdown cuts off is answered here, with 503.
@@ -34,6 +37,8 @@ class RequestLog:
         began, status = time.perf_counter(), 0
         identifier = _request_id(scope)
         request_id.set(identifier)
+        if log.isEnabledFor(logging.DEBUG):
+            queries_of_request.set(Queries())
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -70,9 +75,13 @@ def _write(scope: Scope, status: int, seconds: float) -> None:
     # The record is made here: Logger.log would look through the stack for a file and a line that no format shows.
     path = scope["raw_path"].decode("ascii", "backslashreplace")  # as sent: no line break can be smuggled into the log
     fields = {"method": scope["method"], "path": path, "status": status, "duration_ms": round(seconds * 1000, 1)}
+    line = "%s %s %d %.1f ms"
     if "reason" in scope:
         fields["reason"] = scope["reason"]
-    line = "%s %s %d %.1f ms %s" if "reason" in scope else "%s %s %d %.1f ms"
+        line += " %s"
+    if queries := queries_of_request.get():
+        fields |= {"queries": queries.number, "queries_ms": round(queries.seconds * 1000, 1)}
+        line += " %d query %.1f ms" if queries.number == 1 else " %d queries %.1f ms"
     record = logging.LogRecord(log.name, level, __file__, 0, line, tuple(fields.values()), None)
     record.__dict__.update(fields)
     log.handle(record)

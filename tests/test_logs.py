@@ -336,3 +336,25 @@ def test_a_change_of_reason_is_logged_at_once(start: Start, proxy: Proxy) -> Non
     service.wait_for_reason("not_mysql")
 
     assert "does not speak MySQL's protocol" in wait_lines(service)[-1]
+
+
+def test_queries_in_the_access_log(start: Start) -> None:
+    """Where LOG_LEVEL=DEBUG a request's line has the number of its statements and their time, and only there."""
+    service = start(program="three_statements", LOG_LEVEL="DEBUG", LOG_FORMAT="json")
+    usual = start(program="three_statements")
+    for each in (service, usual):
+        each.wait_until_ok()
+
+    for path in ("/three", "/api/", "/three"):
+        service.ask(path)
+    usual.ask("/three")
+    usual.terminate()
+    service.terminate()
+
+    lines = [json.loads(line) for line in service.log.splitlines()]
+    access = [line for line in lines if line["logger"] == "access"]
+    assert [line["queries"] for line in access] == [3, 0, 3]
+    assert access[0]["message"].endswith(f" ms 3 queries {access[0]['queries_ms']} ms")
+    assert 0 < access[0]["queries_ms"] <= access[0]["duration_ms"]
+    assert "GET /three 200" in usual.log
+    assert "queries" not in usual.log

@@ -148,6 +148,17 @@ def sleeping_statement(seconds: str) -> App:
     return with_routes(router)
 
 
+def three_statements(_: str) -> App:
+    """`/three` asks the database three things."""
+    router = APIRouter()
+
+    @router.get("/three")
+    def three(db: Db) -> list[Any]:
+        return [db.scalar(text(f"SELECT {number}")) for number in range(3)]
+
+    return with_routes(router)
+
+
 def killed_connection(_: str) -> App:
     """`/killed` loses its connection after it has used it."""
     router = APIRouter()
@@ -335,8 +346,9 @@ PROGRAMS: dict[str, Callable[[str], App]] = {
     program.__name__: program
     for program in (
         hanging_stage, breaking_stage, exiting_stage, slow_stage, stubborn_stage, careful_stage,
-        failing_while_stopping, late_routers, sleeping_statement, killed_connection, mistakes, deadlock, obstacle,
-        router_lifespan, second_component, often_logging_in, stuck_check, thread_hungry, untyped, admins_only,
+        failing_while_stopping, late_routers, sleeping_statement, three_statements, killed_connection, mistakes,
+        deadlock, obstacle, router_lifespan, second_component, often_logging_in, stuck_check, thread_hungry, untyped,
+        admins_only,
     )
 }  # fmt: skip
 
