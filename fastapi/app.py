@@ -26,15 +26,16 @@ class App(FastAPI):
         super().__init__(lifespan=self._lifespan, docs_url=None, redoc_url=None)
         self.service = service
         service.app = self
+        self.probes = dict(PROBES)
         self.lifespans = Lifespans(self)
-        self._before_port = tuple(before_port)
+        self.before_port = tuple(before_port)
         self._behind_port = tuple(behind_port)
         self.router.default = answer_starting
         add_error_handlers(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Probes come first: no middleware can change, slow down or break them."""
-        if scope["type"] == "http" and scope["path"] in PROBES:
+        if scope["type"] == "http" and scope["path"] in self.probes:
             scope["app"] = self
             response = await answer_probe(Request(scope))
             return await response(scope, receive, send)
@@ -48,7 +49,7 @@ class App(FastAPI):
     def prepare(self) -> bool:
         """Runs the stages before the port answers, once. False: one has failed."""
         boot = self.service.boot
-        return boot.runs[0].state != "pending" or boot.run(self._before_port, self.service)
+        return boot.runs[0].state != "pending" or boot.run(self.before_port, self.service)
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:

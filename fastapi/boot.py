@@ -78,6 +78,10 @@ class Boot:
     def running(self) -> StageRun | None:
         return next((run for run in self.runs if run.state == "running"), None)
 
+    def seconds_until(self, run: StageRun) -> float:
+        """From the beginning of the start to the end of this stage."""
+        return run.ended - self._began
+
     def run(self, stages: Iterable[Stage], service: object) -> bool:
         """Runs these stages. False: one failed, which is logged, and `exit_code` says how; or a shutdown came first."""
         wanted = set(stages)

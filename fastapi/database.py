@@ -4,6 +4,7 @@ Importing this module reads no settings and connects to nothing.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
@@ -21,6 +22,7 @@ from health import Component
 from mysql import MySQL
 from mysql_faults import explain, is_about_the_statement, pool_exhausted
 from queries import after_statement, before_statement
+from request_metrics import Histogram
 from service import Service
 from settings import Settings
 from wait import Limits, wait_for
@@ -55,6 +57,7 @@ class Database:
         self.SessionLocal = sessionmaker(self.engine, expire_on_commit=False)
         self.breaker = CircuitBreaker(component)
         self._places = asyncio.Semaphore(settings.db_pool_size + settings.db_max_overflow)
+        self.waiting, self.timeouts, self.waits = 0, 0, Histogram()  # for a place, or a connection of the pool
         event.listen(self.engine, "after_cursor_execute", lambda *_: self.breaker.record_success())
         if settings.log_level == "DEBUG":  # for the access log, see queries.py
             event.listen(self.engine, "before_cursor_execute", before_statement)
@@ -67,18 +70,28 @@ class Database:
         Raises Unavailable while the breaker is open, and after DB_POOL_TIMEOUT without a place.
         """
         self.breaker.let_through()
-        has_to_wait = self._places.locked()
+        had_to_wait = await self._take_place()
         try:
-            async with asyncio.timeout(self.settings.db_pool_timeout if has_to_wait else None):
-                await self._places.acquire()
-        except TimeoutError:
-            raise Unavailable(self.breaker.open_fault() or pool_exhausted()) from None
-        try:
-            if has_to_wait:
+            if had_to_wait:
                 self.breaker.let_through()  # it may have opened meanwhile
             yield
         finally:
             self._places.release()
+
+    async def _take_place(self) -> bool:
+        """Whether it had to wait for it."""
+        has_to_wait, began = self._places.locked(), time.monotonic()
+        self.waiting += has_to_wait
+        try:
+            async with asyncio.timeout(self.settings.db_pool_timeout if has_to_wait else None):
+                await self._places.acquire()
+        except TimeoutError:
+            self.timeouts += 1
+            raise Unavailable(self.breaker.open_fault() or pool_exhausted()) from None
+        finally:
+            self.waiting -= has_to_wait
+            self.waits.observe(time.monotonic() - began)
+        return has_to_wait
 
 
 async def get_db(connection: HTTPConnection) -> AsyncIterator[Session]:

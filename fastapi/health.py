@@ -13,6 +13,7 @@ HISTORY_CHANGES = 100  # entries that are kept, and then the oldest goes
 HISTORY_CHECKS = 300
 STALE_GRACE = 0.5  # seconds that a check may come after its freshness deadline, because a machine may be busy
 
+STATUSES = ("ok", "degraded", "starting", "unavailable", "stopping")  # of the whole service
 Status = Literal["up", "down", "waiting", "stale"]
 
 

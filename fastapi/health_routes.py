@@ -1,7 +1,10 @@
 """What probes and the page ask, answered from memory. `app.py` calls these in front of all middleware."""
 
+import sys
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 
+import anyio.to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
@@ -30,7 +33,17 @@ async def read_history(request: Request) -> Response:
     return Response(request.app.service.health.history(), 200, NO_STORE, "application/json")
 
 
-PROBES: dict[str, Callable[[Request], Awaitable[Response]]] = {
+async def read_metrics(request: Request) -> Response:
+    """Prometheus text. Its library is imported by the first scrape, in a thread, so that no probe waits for that."""
+    if "metrics" not in sys.modules:
+        await anyio.to_thread.run_sync(import_module, "metrics", limiter=anyio.CapacityLimiter(1))
+    import metrics
+
+    return Response(metrics.text(request.app.service), 200, NO_STORE, metrics.CONTENT_TYPE)
+
+
+Probe = Callable[[Request], Awaitable[Response]]
+PROBES: dict[str, Probe] = {
     "/health": read_health,
     "/health/live": read_liveness,
     "/health/history": read_history,
@@ -38,7 +51,8 @@ PROBES: dict[str, Callable[[Request], Awaitable[Response]]] = {
 
 
 async def answer_probe(request: Request) -> Response:
-    """The answer to a request whose path is one of `PROBES`. uvicorn leaves out the body where the method is HEAD."""
+    """The answer to a request whose path is one of `app.probes`. uvicorn leaves out the body where it is HEAD."""
     if request.method not in {"GET", "HEAD"}:
         return JSONResponse({"detail": "Method Not Allowed"}, 405, {"Allow": "GET, HEAD"})
-    return await PROBES[request.url.path](request)
+    probe: Probe = request.app.probes[request.scope["path"]]
+    return await probe(request)

@@ -43,19 +43,21 @@ class StandardError(logging.StreamHandler[TextIO]):
         self._fd = sys.stderr.fileno()
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLOUT)
-        self._dropped = 0
+        self.name = "stderr"
+        self.dropped = 0  # in all
+        self._noted = 0  # of these, how many a line has said
 
     def emit(self, record: logging.LogRecord) -> None:
         record.request_id = request_id.get()
         try:
             patience = LAST_WORDS if record.levelno >= logging.CRITICAL else 0
-            if self._dropped and self._has_room(patience):
-                dropped, self._dropped = self._dropped, 0
-                note = f"{dropped} log lines were dropped: nothing was reading standard error"
+            if self.dropped > self._noted and self._has_room(patience):
+                fresh, self._noted = self.dropped - self._noted, self.dropped
+                note = f"{fresh} log lines were dropped: nothing was reading standard error"
                 fields = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": note}
                 self._write(logging.makeLogRecord({**fields, "request_id": "-"}), patience)
             if not self._write(record, patience):
-                self._dropped += 1
+                self.dropped += 1
         except Exception:  # noqa: BLE001  as in the standard library: a log line must not break what it tells about
             self.handleError(record)
 

@@ -24,6 +24,7 @@ from starlette.middleware import Middleware
 from app import App
 from boot import Boot, Skip, Stage
 from health import Component, Health
+from health_routes import read_metrics
 from health_routes import router as health_router
 from logs import configure_logging
 from middleware import RequestLog
@@ -48,7 +49,11 @@ def set_up_logging(service: Service) -> str:
 
 def add_middleware(service: Service) -> str:
     """Your own middleware goes into the list that `create_app` is given."""
-    own = Middleware(RequestLog, write_lines=service.settings.access_log)
+    counts = service.settings.metrics == "on"
+    if counts:
+        service.app.probes["/metrics"] = read_metrics
+    metrics = service.request_metrics if counts else None
+    own = Middleware(RequestLog, write_lines=service.settings.access_log, metrics=metrics)
     service.app.title = service.settings.app_name
     service.app.user_middleware[:] = [own, *service.middleware]  # the outermost first
     return ", ".join(

@@ -1,4 +1,4 @@
-"""Middleware: a request id for each request, and one line in the access log about it."""
+"""Middleware: a request id for each request, one line in the access log about it, and what the metrics count."""
 
 import asyncio
 import logging
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from health_routes import RETRY_AFTER
 from logs import request_id
 from queries import Queries, queries_of_request
+from request_metrics import RequestMetrics
 
 SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # what of a client may go into the log as it is
 
@@ -27,9 +28,10 @@ class RequestLog:
     A request that a shutdown cuts off is answered here, with 503.
     """
 
-    def __init__(self, app: ASGIApp, write_lines: bool = True) -> None:
+    def __init__(self, app: ASGIApp, write_lines: bool = True, metrics: RequestMetrics | None = None) -> None:
         self._app = app
         self._write_lines = write_lines
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -39,6 +41,8 @@ class RequestLog:
         request_id.set(identifier)
         if log.isEnabledFor(logging.DEBUG):
             queries_of_request.set(Queries())
+        if self._metrics:
+            self._metrics.in_progress += 1
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -55,8 +59,12 @@ class RequestLog:
                 body = {"status": "unavailable", "reason": "stopping", "hint": "The service is stopping: ask again."}
                 await JSONResponse(body, 503, RETRY_AFTER)(scope, receive, send_with_id)
         finally:
+            seconds = time.perf_counter() - began
+            if self._metrics:
+                self._metrics.in_progress -= 1
+                self._metrics.record(scope, status or 500, seconds)
             if self._write_lines:
-                _write(scope, status or 500, time.perf_counter() - began)
+                _write(scope, status or 500, seconds)
 
 
 def _request_id(scope: Scope) -> str:

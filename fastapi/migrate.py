@@ -38,7 +38,10 @@ def migrate(service: Service, revisions: Revisions | None = None) -> str:
         if state == "behind":
             from schema_upgrade import upgrade  # imports Alembic, which a start at head does without
 
-            return upgrade(settings, boot, revisions)
+            line = upgrade(settings, boot, revisions)
+            service.schema_revision = revisions.head
+            return line
+        service.schema_revision = version
         newer = f", newer than this code ({revisions.head}), which may run on it" if state == "newer" else ""
         return f"schema at {version}{newer}"
 

@@ -1,6 +1,6 @@
 """The service: what the stages are given, and what they leave there for those that come after."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from socket import socket
 from typing import TYPE_CHECKING
@@ -10,9 +10,12 @@ from starlette.middleware import Middleware
 
 from boot import Boot
 from health import Component, Health
+from request_metrics import RequestMetrics
 from settings import Settings
 
 if TYPE_CHECKING:
+    from prometheus_client import Metric
+
     from app import App
     from database import Database
     from throttle import LoginThrottle
@@ -29,8 +32,12 @@ class Service:
     middleware: Sequence[Middleware]  # the outermost first
 
     app: "App" = field(init=False)
+    request_metrics: RequestMetrics = field(default_factory=RequestMetrics)
+    # Each yields metrics of its own at a scrape; what it needs of prometheus_client it imports then.
+    collectors: "list[Callable[[], Iterable[Metric]]]" = field(default_factory=list)
     own_port: bool = False  # False: who has imported the app, uvicorn for example, has opened a port already
     settings: Settings = field(init=False)  # by the stage "settings", and so on
     listener: socket = field(init=False)
     database: "Database" = field(init=False)
     login_throttle: "LoginThrottle | None" = None  # made by the first login
+    schema_revision: str | None = None

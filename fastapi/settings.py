@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     access_log: bool = Field(True, examples=["true"])
     health_details: bool | None = Field(None, examples=["true"])
+    metrics: Literal["on", "off"] = "on"
 
     @property
     def password(self) -> bytes:

@@ -5,17 +5,20 @@
 
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event, Thread
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, WebSocket
+from fastapi import APIRouter, Depends, HTTPException, Request, WebSocket
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts import current_admin
@@ -342,13 +345,45 @@ def admins_only(_: str) -> App:
     return with_routes(router)
 
 
+def own_metrics(_: str) -> App:
+    """A module with metrics of its own."""
+
+    def collect() -> Iterator[Metric]:
+        cups = CounterMetricFamily("cups_of_coffee", "Cups of coffee.", labels=["kind"])
+        cups.add_metric(["black"], 7)
+        yield cups
+
+    app = create_app()
+    app.service.collectors.append(collect)
+    return app
+
+
+def nested_routers(_: str) -> App:
+    """A router in a router, a route of Starlette's own, and a mounted application."""
+    inner = APIRouter(prefix="/{a}/inner")
+
+    @inner.get("/{b}")
+    def read(a: int, b: int) -> int:
+        return a + b
+
+    outer = APIRouter(prefix="/outer")
+    outer.include_router(inner)
+    app = with_routes(outer)
+
+    async def plain(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("plain")
+
+    app.router.routes += [Route("/plain/{c}", plain), Mount("/mounted", PlainTextResponse("mounted"))]
+    return app
+
+
 PROGRAMS: dict[str, Callable[[str], App]] = {
     program.__name__: program
     for program in (
         hanging_stage, breaking_stage, exiting_stage, slow_stage, stubborn_stage, careful_stage,
         failing_while_stopping, late_routers, sleeping_statement, three_statements, killed_connection, mistakes,
         deadlock, obstacle, router_lifespan, second_component, often_logging_in, stuck_check, thread_hungry, untyped,
-        admins_only,
+        admins_only, own_metrics, nested_routers,
     )
 }  # fmt: skip
 
