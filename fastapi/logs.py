@@ -15,12 +15,12 @@ FOREIGN_LINES = 10  # a second, of each kind: what libraries log for every bad c
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 
-def configure_logging(level: str, form: Literal["text", "json"]) -> None:
-    """Sends every log line of this process through one handler: text for people, or a JSON object a line."""
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no format shows them
-    handler = StandardError()
-    handler.setFormatter(_json() if form == "json" else TextFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+def configure_logging(level: str, form: Literal["text", "json"], *more: logging.Handler) -> None:
+    """Sends every log line of this process to standard error and to `more`: as text, or as a JSON object a line."""
+    handlers = [StandardError(), *more]
+    for handler in handlers:
+        handler.setFormatter(_json() if form == "json" else TextFormatter())
+    logging.basicConfig(level=level, handlers=handlers, force=True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers.clear()

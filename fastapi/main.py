@@ -8,6 +8,7 @@
 """
 
 import gc
+import logging
 import os
 import signal
 
@@ -43,8 +44,13 @@ def load_settings(service: Service) -> str:
 
 
 def set_up_logging(service: Service) -> str:
-    configure_logging(service.settings.log_level, service.settings.log_format)
-    return f"{service.settings.log_level}, {service.settings.log_format}"
+    settings, files = service.settings, []
+    if settings.log_dir:
+        from log_files import LogFiles
+
+        files = [LogFiles(settings.log_dir, settings.log_keep_days)]
+    configure_logging(settings.log_level, settings.log_format, *files)
+    return f"{settings.log_level}, {settings.log_format}" + (f", also to {settings.log_dir}" if files else "")
 
 
 def add_middleware(service: Service) -> str:
@@ -153,6 +159,7 @@ def create_app(
 def run(app: App) -> None:
     """Runs the service, and ends the process with its exit code."""
     exit_code = serve(app)
+    logging.shutdown()  # writes what is waiting for a log file
     os._exit(exit_code)  # not sys.exit: that waits for threads, and one may be stuck in a frozen database
 
 

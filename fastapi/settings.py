@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     port: Port = 8000
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["text", "json"] = "text"
+    log_dir: Path | None = Field(None, examples=["/var/log/app"])
+    log_keep_days: int = Field(14, ge=1, le=3650)
     access_log: bool = Field(True, examples=["true"])
     health_details: bool | None = Field(None, examples=["true"])
     metrics: Literal["on", "off"] = "on"
