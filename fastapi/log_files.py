@@ -88,8 +88,10 @@ class LogFiles(logging.Handler):
         fresh = self.dropped - self._noted
         if self._failure or (fresh and self._lines.empty()):
             self._noted += fresh
-            why, self._failure = self._failure or "it was too slow", ""
-            log.warning("LOG_DIR=%s is written to again, %d lines were dropped: %s", self._file.folder, fresh, why)
+            why, self._failure = self._failure or "It was too slow", ""
+            log.warning(
+                "LOG_DIR=%s is written to again after: %s. %d lines were dropped", self._file.folder, why, fresh
+            )
 
 
 class _File:

@@ -132,7 +132,7 @@ def test_a_full_disk_stops_nobody(start: Start, folder: Path) -> None:
     codes = {service.ask("/api/").status for _ in range(50)}
     service.wait_for_log("No space left on device")
     file_of(folder).unlink()
-    service.wait_for_log("is written to again, 0 lines were dropped")
+    service.wait_for_log("is written to again after: No space left on device. 0 lines were dropped")
     service.terminate()
 
     assert codes == {200}
@@ -167,7 +167,7 @@ def test_a_hanging_disk_stops_nobody(folder: Path, caplog: pytest.LogCaptureFixt
         read: list[str] = []
         thread = threading.Thread(target=lambda: read.extend(reader))
         thread.start()
-        until(lambda: f"{dropped} lines were dropped: it was too slow" in caplog.text)
+        until(lambda: f"again after: It was too slow. {dropped} lines were dropped" in caplog.text)
         handler.close()
         handler._file.close()
         thread.join(20)
@@ -179,8 +179,9 @@ def test_a_hanging_disk_stops_nobody(folder: Path, caplog: pytest.LogCaptureFixt
 def test_without_log_dir_there_is_no_thread() -> None:
     """Nor is the module imported that would start one."""
     look = (
-        "import sys, threading, main, settings; service = main.app.service;"
-        "service.settings = settings.read_settings(); main.set_up_logging(service); print('log_files' in sys.modules, threading.active_count())"
+        "import sys, threading, main, settings; service = main.app.service; "
+        "service.settings = settings.read_settings(); main.set_up_logging(service); "
+        "print('log_files' in sys.modules, threading.active_count())"
     )
     environment = {"MYSQL_HOST": "mysql", "MYSQL_DATABASE": "app", "MYSQL_USER": "app", "MYSQL_PASSWORD": "x"}
 
