@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 from faults import Unavailable
 from health_routes import RETRY_AFTER
 from logs import request_id
+from middleware import SECURITY_HEADERS
 
 NO_THREAD = "can't start new thread"  # Python's words, and the only sign of this shortage
 
@@ -42,4 +43,5 @@ async def handle_unexpected_error(_: Request, __: Exception) -> JSONResponse:
     """500: a mistake in an endpoint. Its traceback is in the log, under the request id that is answered here."""
     found = request_id.get()
     hint = f"A mistake in the service. Its log has the traceback, under the request id {found}."
-    return JSONResponse({"status": "error", "reason": "unexpected", "hint": hint}, 500, {"X-Request-ID": found})
+    headers = {**SECURITY_HEADERS, "X-Request-ID": found}  # this answer is made in front of the middleware
+    return JSONResponse({"status": "error", "reason": "unexpected", "hint": hint}, 500, headers)

@@ -28,7 +28,7 @@ from health import Component, Health
 from health_routes import read_metrics
 from health_routes import router as health_router
 from logs import configure_logging
-from middleware import RequestLog
+from middleware import own_middleware
 from page import router as page_router
 from server import listen, serve
 from service import Service
@@ -58,10 +58,9 @@ def add_middleware(service: Service) -> str:
     counts = service.settings.metrics == "on"
     if counts:
         service.app.probes["/metrics"] = read_metrics
-    metrics = service.request_metrics if counts else None
-    own = Middleware(RequestLog, write_lines=service.settings.access_log, metrics=metrics)
+    own = own_middleware(service.settings, service.request_metrics if counts else None)
     service.app.title = service.settings.app_name
-    service.app.user_middleware[:] = [own, *service.middleware]  # the outermost first
+    service.app.user_middleware[:] = [*own, *service.middleware]  # the outermost first
     return ", ".join(
         str(getattr(middleware.cls, "__name__", middleware.cls)) for middleware in service.app.user_middleware
     )

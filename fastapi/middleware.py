@@ -1,4 +1,4 @@
-"""Middleware: a request id for each request, one line in the access log about it, and what the metrics count."""
+"""Middleware: a request id for each request, one line in the access log about it, what the metrics count, headers."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ import os
 import re
 import time
 
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,10 +14,62 @@ from health_routes import RETRY_AFTER
 from logs import request_id
 from queries import Queries, queries_of_request
 from request_metrics import RequestMetrics
+from settings import Settings
 
 SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # what of a client may go into the log as it is
+# What an endpoint or the page sets itself stays as it is.
+SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "frame-ancestors 'none'",
+}
+_SECURITY = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
 log = logging.getLogger("access")
+
+
+def own_middleware(settings: Settings, metrics: RequestMetrics | None) -> list[Middleware]:
+    """The outermost first. What no setting asks for is neither here nor imported."""
+    chosen: list[Middleware] = []
+    if settings.trusted_proxies:
+        from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+        chosen.append(Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies)))
+    chosen.append(Middleware(RequestLog, write_lines=settings.access_log, metrics=metrics))
+    chosen.append(Middleware(SecurityHeaders))
+    if settings.cors_origins:
+        from starlette.middleware.cors import CORSMiddleware
+
+        chosen.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_credentials=settings.cors_credentials,
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=["X-Request-ID", "Retry-After"],
+            )
+        )
+    return chosen
+
+
+class SecurityHeaders:
+    """Adds to each answer the headers that keep a browser from guessing, framing and telling where it came from."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(each for each in _SECURITY if each[0] not in present)]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
 
 
 class RequestLog:

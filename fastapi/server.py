@@ -56,7 +56,8 @@ class Server(uvicorn.Server):
     """uvicorn, which tells the stages of a shutdown at once: a wait for the database ends with it."""
 
     def __init__(self, app: App) -> None:
-        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
+        # Whom to believe about the client is a setting, TRUSTED_PROXIES; uvicorn itself would believe 127.0.0.1.
+        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, proxy_headers=False, lifespan="on"))
         self._boot = app.service.boot
 
     @contextmanager

@@ -26,6 +26,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from boot import StartupError
+from setting_types import Networks, Origins
 
 ENV_FILE = Path(__file__).parent.parent / ".env"
 # What it says of a line that it cannot read waits for the log's own format: `.env` is read once before that.
@@ -84,6 +85,9 @@ class Settings(BaseSettings):
     access_log: bool = Field(True, examples=["true"])
     health_details: bool | None = Field(None, examples=["true"])
     metrics: Literal["on", "off"] = "on"
+    trusted_proxies: Networks | None = Field(None, examples=["172.16.0.0/12"])
+    cors_origins: Origins | None = Field(None, examples=["https://www.example.com"])
+    cors_credentials: bool = Field(False, examples=["false"])
 
     @property
     def password(self) -> bytes:
@@ -131,6 +135,15 @@ class Settings(BaseSettings):
         left = [name for name, value in secrets.items() if PLACEHOLDER in value.get_secret_value()]
         if self.app_env == "prod" and left:
             raise ValueError(f"{' and '.join(left)} must not be a placeholder ({PLACEHOLDER}) where APP_ENV=prod")
+        return self
+
+    @model_validator(mode="after")
+    def _not_every_site_with_credentials(self) -> "Settings":
+        if self.cors_credentials and "*" in (self.cors_origins or ()):
+            raise ValueError(
+                "CORS_ORIGINS must name the origins where CORS_CREDENTIALS=true: with * every site could act for "
+                "whoever is logged in here"
+            )
         return self
 
     @field_validator("log_level", mode="before")

@@ -79,6 +79,16 @@ def test_defaults() -> None:
         ("MYSQL_PASSWORD_FILE", "/no/such/file", "MYSQL_PASSWORD_FILE cannot be read (No such file or directory)"),
         ("MYSQL_SSL_CA", "/no/such/file", "MYSQL_SSL_CA cannot be read (No such file or directory)"),
         ("MYSQL_SSL_CA", __file__, "MYSQL_SSL_CA is not a file of PEM certificates"),
+        ("METRICS", "yes", "METRICS should be 'on' or 'off'. Example: METRICS=on"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8 proxy", "TRUSTED_PROXIES has an entry, number 2, that is neither an address"),
+        (
+            "TRUSTED_PROXIES",
+            "172.18.0.5/16",
+            "TRUSTED_PROXIES has 172.18.0.5/16, whose host bits are set: write 172.18.0.0/16 for the network",
+        ),
+        ("CORS_ORIGINS", "https://a.example/", "CORS_ORIGINS has an entry, number 1, that is no origin"),
+        ("CORS_ORIGINS", "https://a.example,b.example", "CORS_ORIGINS has an entry, number 2, that is no origin"),
+        ("LOG_KEEP_DAYS", "0", "LOG_KEEP_DAYS should be greater than or equal to 1. Example: LOG_KEEP_DAYS=14"),
     ],
 )
 def test_a_mistake_is_named(env: pytest.MonkeyPatch, name: str, value: str | None, words: str) -> None:
@@ -98,6 +108,24 @@ def test_production_refuses_placeholders(env: pytest.MonkeyPatch) -> None:
     env.setenv("MYSQL_PASSWORD", "change-me")
 
     assert "\n  MYSQL_PASSWORD must not be a placeholder (change-me) where APP_ENV=prod" in mistakes()
+
+
+def test_not_every_site_with_credentials(env: pytest.MonkeyPatch) -> None:
+    """CORS_ORIGINS=* together with CORS_CREDENTIALS=true is refused, and nothing else of the two."""
+    env.setenv("CORS_ORIGINS", "*")
+    assert read().cors_origins == ("*",)
+
+    env.setenv("CORS_CREDENTIALS", "true")
+
+    assert "\n  CORS_ORIGINS must name the origins where CORS_CREDENTIALS=true" in mistakes()
+
+
+@pytest.mark.parametrize("text", ["10.0.0.0/8,fd00::/8,127.0.0.1", " 10.0.0.0/8 , fd00::/8   127.0.0.1 "])
+def test_a_list_is_separated_by_commas_or_spaces(env: pytest.MonkeyPatch, text: str) -> None:
+    """Networks and single addresses of both kinds, in the order given."""
+    env.setenv("TRUSTED_PROXIES", text)
+
+    assert read().trusted_proxies == ("10.0.0.0/8", "fd00::/8", "127.0.0.1")
 
 
 @pytest.mark.prd("SEC-05")

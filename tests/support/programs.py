@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request, WebSocket
+from fastapi import APIRouter, Depends, HTTPException, Request, Response, WebSocket
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily
 from sqlalchemy import text
@@ -377,13 +377,27 @@ def nested_routers(_: str) -> App:
     return app
 
 
+def who_asks(_: str) -> App:
+    """`/who` answers who the client is and how it came, and sets two cookies and a header of its own."""
+    router = APIRouter()
+
+    @router.get("/who")
+    def who(request: Request, response: Response) -> dict[str, Any]:
+        response.set_cookie("a", "1")
+        response.set_cookie("b", "2")
+        response.headers["Referrer-Policy"] = "same-origin"
+        return {"client": request.client and request.client.host, "scheme": request.url.scheme}
+
+    return with_routes(router)
+
+
 PROGRAMS: dict[str, Callable[[str], App]] = {
     program.__name__: program
     for program in (
         hanging_stage, breaking_stage, exiting_stage, slow_stage, stubborn_stage, careful_stage,
         failing_while_stopping, late_routers, sleeping_statement, three_statements, killed_connection, mistakes,
         deadlock, obstacle, router_lifespan, second_component, often_logging_in, stuck_check, thread_hungry, untyped,
-        admins_only, own_metrics, nested_routers,
+        admins_only, own_metrics, nested_routers, who_asks,
     )
 }  # fmt: skip
 
