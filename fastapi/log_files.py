@@ -107,7 +107,7 @@ class _File:
     def write(self, moment: float, line: bytes) -> int:
         """Writes to the file of that moment's day as much as fits, and returns how much that was."""
         day = datetime.fromtimestamp(moment, UTC).date()
-        if day != self._day:
+        if day != self._day or not os.fstat(self._fd).st_nlink:  # somebody has removed the file
             self.close()
             self._open(day)
         return os.write(self._fd, line)

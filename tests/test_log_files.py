@@ -111,6 +111,17 @@ def test_a_new_file_at_midnight(handler: LogFiles, folder: Path) -> None:
     assert file_of(folder, midnight).read_text() == "after\n"
 
 
+def test_a_file_that_is_removed_begins_anew(handler: LogFiles, folder: Path) -> None:
+    """Who removes the file of today to have its space again gets that, and a new file."""
+    handler.emit(record("before"))
+    until(lambda: file_of(folder).exists() and file_of(folder).read_text() == "before\n")
+    file_of(folder).unlink()
+
+    handler.emit(record("after"))
+
+    until(lambda: file_of(folder).exists() and file_of(folder).read_text() == "after\n")
+
+
 def test_two_services_on_one_host(folder: Path) -> None:
     """Both append to the same file, and no line is lost."""
     handlers = [LogFiles(folder, 3), LogFiles(folder, 3)]

@@ -95,7 +95,8 @@ def until(what: Callable[[], bool], seconds: float = 60) -> None:
 
 @pytest.fixture
 def service(start: Start, proxy: Proxy) -> Service:
-    service = start(MYSQL_PORT=proxy.port)
+    """It has an endpoint whose statement is never answered."""
+    service = start(program="sleeping_statement 60", MYSQL_PORT=proxy.port, DB_READ_TIMEOUT=2)
     service.wait_until_ok()
     return service
 
@@ -142,6 +143,19 @@ def test_a_service_that_is_gone_is_an_alert(prometheus: Prometheus, service: Ser
     service.terminate()
 
     until(lambda: "ServiceNotReady" in prometheus.firing())
+
+
+def test_statements_that_hang_are_an_alert(prometheus: Prometheus, service: Service) -> None:
+    """Health is ok, because SELECT 1 is answered; that other statements are not is an alert of its own."""
+    until(lambda: prometheus.query('application_status{status="ok"} == 1') != [] and prometheus.firing() == set())
+
+    def asked() -> set[str]:
+        assert service.ask("/sleep").status == 503
+        return prometheus.firing()
+
+    until(lambda: asked() == {"StatementsHang"})
+
+    assert service.health()["status"] == "ok"
 
 
 def test_the_dashboard_is_answered(prometheus: Prometheus, service: Service) -> None:
