@@ -55,15 +55,13 @@ def set_up_logging(service: Service) -> str:
 
 def add_middleware(service: Service) -> str:
     """Your own middleware goes into the list that `create_app` is given."""
-    counts = service.settings.metrics == "on"
-    if counts:
-        service.app.probes["/metrics"] = read_metrics
-    own = own_middleware(service.settings, service.request_metrics if counts else None)
-    service.app.title = service.settings.app_name
-    service.app.user_middleware[:] = [*own, *service.middleware]  # the outermost first
-    return ", ".join(
-        str(getattr(middleware.cls, "__name__", middleware.cls)) for middleware in service.app.user_middleware
-    )
+    app, settings = service.app, service.settings
+    app.title = settings.app_name
+    metrics = service.request_metrics if settings.metrics == "on" else None
+    if metrics:
+        app.probes["/metrics"] = read_metrics
+    app.user_middleware[:] = [*own_middleware(settings, metrics), *service.middleware]  # the outermost first
+    return ", ".join(str(getattr(middleware.cls, "__name__", middleware.cls)) for middleware in app.user_middleware)
 
 
 def open_port(service: Service) -> str:
