@@ -391,15 +391,12 @@ def who_asks(_: str) -> App:
     return with_routes(router)
 
 
+# Each function of this module that makes an App of one text is a program.
 PROGRAMS: dict[str, Callable[[str], App]] = {
-    program.__name__: program
-    for program in (
-        hanging_stage, breaking_stage, exiting_stage, slow_stage, stubborn_stage, careful_stage,
-        failing_while_stopping, late_routers, sleeping_statement, three_statements, killed_connection, mistakes,
-        deadlock, obstacle, router_lifespan, second_component, often_logging_in, stuck_check, thread_hungry, untyped,
-        admins_only, own_metrics, nested_routers, who_asks,
-    )
-}  # fmt: skip
+    name: function
+    for name, function in list(vars().items())
+    if getattr(function, "__annotations__", {}).get("return") is App and function.__code__.co_argcount == 1
+}
 
 if __name__ == "__main__":
     run(PROGRAMS[sys.argv[1]](sys.argv[2] if len(sys.argv) > 2 else ""))
