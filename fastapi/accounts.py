@@ -89,6 +89,13 @@ def current_admin(account: Annotated[Account, Depends(current_account)]) -> Acco
     return account
 
 
+def _import_libraries() -> None:
+    """What only a login needs."""
+    import passwords  # noqa: F401
+    import throttle  # noqa: F401
+    import tokens  # noqa: F401
+
+
 def _key(settings: Settings) -> str:
     if settings.jwt_key is None:
         raise Unavailable(LOGIN_OFF)
@@ -105,17 +112,19 @@ def _key(settings: Settings) -> str:
 )
 async def log_in(form: Annotated[LoginForm, Form()], request: Request) -> Token:
     """A token for name and password: it goes into the header `Authorization: Bearer`, for 30 minutes."""
+    service: Service = request.app.service
+    key = _key(service.settings)
+    await run_in_threadpool(_import_libraries)  # which takes long the first time
     from passwords import in_password_thread, is_right
     from throttle import throttle_of
     from tokens import Claims, make_token
 
-    service: Service = request.app.service
-    key, throttle = _key(service.settings), throttle_of(service)
+    throttle = throttle_of(service)
     name, address = canonical_name(form.username), request.client.host if request.client else ""
-    async with open_session(request) as db:  # its connection is given back before the wait for a password thread
-        account = await run_in_threadpool(find_account, db, name)
 
-    def check() -> Account:  # beside the hash, so that the rest of a burst of guesses is not tried
+    def check(
+        account: Account | None,
+    ) -> Account:  # beside the hash, so that the rest of a burst of guesses is not tried
         if seconds := throttle.seconds_to_wait(name, address):
             raise HTTPException(429, "Too many failed logins: try again later", {"Retry-After": str(seconds)})
         if not is_right(form.password, account.password_hash if account else None) or account is None:
@@ -123,7 +132,10 @@ async def log_in(form: Annotated[LoginForm, Form()], request: Request) -> Token:
             raise HTTPException(401, "Unknown name or wrong password", NOT_LOGGED_IN)
         return account
 
-    found = await in_password_thread(check)
+    async with throttle.turns:
+        async with open_session(request) as db:  # its connection is given back before the wait for a password thread
+            account = await run_in_threadpool(find_account, db, name)
+        found = await in_password_thread(lambda: check(account))
     return Token(access_token=make_token(key, service.settings.app_name, Claims(found.id, found.session_version)))
 
 

@@ -1,5 +1,6 @@
 """The throttle of failed logins: ten in a minute for a name, and for an address, whichever is reached first."""
 
+import asyncio
 import math
 import time
 from typing import TYPE_CHECKING
@@ -12,12 +13,17 @@ if TYPE_CHECKING:
     from service import Service
 
 FAILURES = RateLimitItemPerMinute(10)
+AT_ONCE = 4  # logins: two that hash, two that ask the database meanwhile
 
 
 class LoginThrottle:
-    """Counts failures. Both methods may ask the storage, so they belong into a thread."""
+    """Counts failures. Both methods may ask the storage, so they belong into a thread.
+
+    `turns` are for logins under way; the others wait in the event loop, where they slow nobody.
+    """
 
     def __init__(self, storage: MemoryStorage) -> None:
+        self.turns = asyncio.Semaphore(AT_ONCE)
         self._limiter = MovingWindowRateLimiter(storage)
 
     def seconds_to_wait(self, name: str, address: str) -> int:
