@@ -8,7 +8,7 @@ import yaml
 from monitoring import DEPLOY, ELSEWHERE, JOBS, PROMETHEUS, dashboard_queries, names_in, panels, rules
 from process import Start
 
-TEXTS = [Path(__file__).parent.parent / name for name in ("README.md", "README.ko.md")]
+TEXTS = [*(Path(__file__).parent.parent / "deploy").glob("metrics-and-logs*.md")]
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def told(start: Start) -> set[str]:
 
 
 def test_the_names_are_the_same_everywhere(told: set[str]) -> None:
-    """What is asked for exists; and each metric of our own has its line in both READMEs, and no other has."""
+    """What is asked for exists; and each metric of our own has its line in both texts, and no other has."""
     asked = names_in(" ".join([*dashboard_queries(), *(rule["expr"] for rule in rules())]))
     own = {name for name in told if not name.startswith("process_")} | JOBS
 
