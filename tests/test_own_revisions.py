@@ -69,7 +69,8 @@ def test_models_and_schema_agree(server: DatabaseServer) -> None:
     different = revisions.run(settings, OWN.folder, "check")
 
     assert behind[0] == 75, behind[1]
-    assert same[0] == 0, same[1]
+    why = 'models.py has what no revision makes: python migrate.py revision "..." (PRD/your-own-code.en.md)'
+    assert same[0] == 0, f"{why}\n{same[1]}"
     assert different[0] == 65
     assert "add_column accounts is_admin" in different[1]
 

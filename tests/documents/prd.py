@@ -20,6 +20,7 @@ PAIRS = {  # the texts in English, whose commands are run, and in Korean
     "PRD/fastapi-bootstrapping.en.md": "PRD/fastapi-bootstrapping.md",
     "PRD/fastapi-bootstrap-process.en.md": "PRD/FastAPI-부트스트랩-과정-설명.md",
     "PRD/labs.en.md": "PRD/labs.md",
+    "PRD/your-own-code.en.md": "PRD/your-own-code.md",
 }
 OTHER_THAN_ITEMS = [text for text in PAIRS if PROJECT / text != ENGLISH]
 

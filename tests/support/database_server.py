@@ -106,7 +106,12 @@ class DatabaseServer:
         self.sql("SET GLOBAL max_connections = 151", "SET GLOBAL wait_timeout = 28800")
         self.sql("SET GLOBAL init_connect = ''")
         self.sql(*(f"DROP USER '{user}'@'{host}'" for user, host in self._accounts()), "DROP DATABASE IF EXISTS app")
-        self.sql("CREATE DATABASE app", "CREATE USER app@'%'", "GRANT ALL ON app.* TO app@'%'", "FLUSH PRIVILEGES")
+        self.sql(
+            "CREATE DATABASE app CHARACTER SET utf8mb4",
+            "CREATE USER app@'%'",
+            "GRANT ALL ON app.* TO app@'%'",
+            "FLUSH PRIVILEGES",
+        )
         self.set_password(self.password)
 
     def _accounts(self) -> list[tuple[str, str]]:
