@@ -11,10 +11,11 @@ import pytest
 from database_server import DatabaseServer
 from reader import copy_of_project
 
-# The tests that could mind an addition; the others drive programs of their own, a browser or a faulty network.
+# The tests that could mind an addition. All tests would take too long here; the others look at parts by themselves,
+# drive a browser or break the network.
 WHO_COULD_MIND = [
-    *("test_notes", "test_settings", "test_app", "test_own_revisions", "test_api", "test_boot", "test_probe"),
-    *("test_health", "documents/test_documents"),
+    *("test_notes", "test_settings", "test_app", "test_own_revisions", "test_api", "test_health"),
+    "documents/test_documents",
 ]
 SLOW = "not commands_of and not test_verify and not 100_outages and not heal_after_a_kill"
 
@@ -90,6 +91,7 @@ def failures(copy: Path, *arguments: str) -> dict[str, str]:
 
 def _failures(copy: Path, *arguments: str) -> dict[str, str]:
     command = [sys.executable, "-m", "pytest", "-m", "not compose", "-q", "--no-header", "-p", "no:cacheprovider"]
+    command += ["--numprocesses", "4"]  # most tests wait for something most of the time
     wide = os.environ | {"COLUMNS": "500"}  # so that pytest does not shorten its lines
     done = subprocess.run([*command, *arguments], cwd=copy, env=wide, capture_output=True, text=True)
     assert done.returncode in (0, 1), done.stdout + done.stderr
