@@ -1,4 +1,4 @@
-"""Certificates for the test server: a CA and a certificate that names 127.0.0.1 and localhost."""
+"""Certificates for the test server: a CA and a certificate that names 127.0.0.1 and a host, by default localhost."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def make(folder: Path, name: str = "server") -> Path:
+def make(folder: Path, name: str = "server", host: str = "localhost") -> Path:
     """Writes `name`.pem, `name`.key and the certificate of the CA that signed them. Returns the latter."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"CA of {name}")])
@@ -19,7 +19,7 @@ def make(folder: Path, name: str = "server") -> Path:
         .add_extension(x509.BasicConstraints(True, None), True)
         .sign(ca_key, hashes.SHA256())
     )
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+    names = x509.SubjectAlternativeName([x509.DNSName(host), x509.IPAddress(ip_address("127.0.0.1"))])
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     certificate = _builder(subject, ca_name, key).add_extension(names, False).sign(ca_key, hashes.SHA256())
     (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
