@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from threading import Event, Thread
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 import certificates
 from compose.stack import NO_ANSWER, PROJECT, Stack
@@ -82,8 +83,13 @@ class Site(Stack):
         self.compose("down", "--volumes", "--timeout", "5", seconds=120)
         super().remove()
 
-    def visit(self, path: str = "/health", headers: Mapping[str, str] | None = None) -> Reply:
-        """One request over https, verified with the root certificate of Pebble."""
+    def login(self, form: Mapping[str, str], headers: Mapping[str, str]) -> Reply:
+        """One attempt to log in."""
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self.visit("/api/login", {**headers, **kind}, urlencode(form))
+
+    def visit(self, path: str = "/health", headers: Mapping[str, str] | None = None, body: str | None = None) -> Reply:
+        """One request over https, verified with the root certificate of Pebble: GET, or POST where there is a body."""
         if self.root is None:
             fetch = self.try_compose("exec", "-T", "fastapi", "python", "-c", FETCH_ROOT)
             self.root = ssl.create_default_context(cadata=fetch.stdout) if fetch.returncode == 0 else None
@@ -92,7 +98,7 @@ class Site(Stack):
                 assert self.root, "Pebble does not answer"
                 connection = http.client.HTTPConnection(HOST)
                 connection.sock = self.root.wrap_socket(plain, server_hostname=HOST)
-                return _reply(connection, path, headers or {})
+                return _reply(connection, path, headers or {}, body)
         except (OSError, http.client.HTTPException) as error:
             return Reply(NO_ANSWER, {}, repr(error))
 
@@ -101,8 +107,10 @@ class Site(Stack):
         return _reply(connection, path, {"Host": HOST})
 
 
-def _reply(connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str]) -> Reply:
-    connection.request("GET", path, headers=dict(headers))
+def _reply(
+    connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str], body: str | None = None
+) -> Reply:
+    connection.request("POST" if body else "GET", path, body, dict(headers))
     answer = connection.getresponse()
     text = answer.read().decode()
     connection.close()

@@ -11,6 +11,14 @@ from compose.site import HOST, REPLICAS, Site, Visitors
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(300)]
 
+ASK_CADDY = f"""
+import http.client, socket, ssl
+context = ssl._create_unverified_context()
+connection = http.client.HTTPSConnection("{HOST}", context=context)
+form = {{"Content-Type": "application/x-www-form-urlencoded"}}
+connection.request("POST", "/api/login", "username=a&password=b", form)
+print(connection.getresponse().status)
+"""
 BROKEN = """
 import os
 if os.environ.get("APP_ENV") == "prod":  # not in the build, which would notice
@@ -69,6 +77,16 @@ def test_client_address_is_not_taken_from_the_client(site: Site) -> None:
     assert reply.status == 200
     assert entry["request"]["client_ip"] == entry["request"]["remote_ip"] != "1.2.3.4"
     assert all("1.2.3.4" not in site.log(replica, since) for replica in REPLICAS)
+
+
+def test_wrong_passwords_lock_out_one_address(site: Site) -> None:
+    """Made-up X-Forwarded-For headers do not help whoever guesses passwords, and others can log in meanwhile."""
+    form = {"username": "nobody", "password": "guessed"}
+    guesses = [site.login({**form, "username": f"n{n}"}, {"X-Forwarded-For": f"1.2.3.{n}"}) for n in range(25)]
+    neighbour = site.compose("exec", "-T", "fastapi", "python", "-c", ASK_CADDY)
+
+    assert {guess.status for guess in guesses} == {401, 429}
+    assert neighbour.strip() == "401"
 
 
 def test_accounts(site: Site) -> None:
