@@ -17,7 +17,7 @@ WHO_COULD_MIND = [
     *("test_notes", "test_settings", "test_app", "test_own_revisions", "test_api", "test_health"),
     "documents/test_documents",
 ]
-SLOW = "not commands_of and not test_verify and not 100_outages and not heal_after_a_kill"
+SLOW = "not commands_of and not test_verify and not 100_outages and not 200_concurrent and not heal_after_a_kill"
 
 STAGE = '    Stage("greeting", greet),\n'
 GREET = '''def greet(service: Service) -> str:
