@@ -60,6 +60,7 @@ def changed_token(token: str, **changes: object) -> str:
     return jwt.encode({**payload, **changes}, KEY, "HS256")
 
 
+@pytest.mark.prd("AUTH-01", "AUTH-02")
 def test_first_start_makes_an_admin_who_can_log_in(start: Start, server: DatabaseServer) -> None:
     """ADMIN_PASSWORD makes an account, any spelling of its name logs in, and the token says who is asking."""
     service = start(**ACCOUNTS)
@@ -77,6 +78,7 @@ def test_first_start_makes_an_admin_who_can_log_in(start: Start, server: Databas
         assert secret not in service.everything_said
 
 
+@pytest.mark.prd("AUTH-02")
 def test_docs_know_how_to_log_in(start: Start) -> None:
     """`Authorize` in /docs offers the password flow, and posts to the login."""
     service = start(**ACCOUNTS)
@@ -87,6 +89,7 @@ def test_docs_know_how_to_log_in(start: Start) -> None:
     assert schemes["OAuth2PasswordBearer"]["flows"]["password"]["tokenUrl"] == "api/login"
 
 
+@pytest.mark.prd("AUTH-01")
 def test_second_start_changes_nothing(start: Start, server: DatabaseServer) -> None:
     """An account that exists stays as it is, whatever the variable says now; nothing is hashed."""
     start(**ACCOUNTS).wait_until_ok()
@@ -105,6 +108,7 @@ def thread_names(service: Service) -> list[str]:
     return [(task / "comm").read_text() for task in tasks.iterdir()]
 
 
+@pytest.mark.prd("AUTH-01")
 @pytest.mark.parametrize("password", [None, "", "change-me"])
 def test_without_a_password_no_admin_is_made(start: Start, server: DatabaseServer, password: str | None) -> None:
     """No password, an empty one or the placeholder makes no account, and the stage says so."""
@@ -115,6 +119,7 @@ def test_without_a_password_no_admin_is_made(start: Start, server: DatabaseServe
     assert accounts(server) == []
 
 
+@pytest.mark.prd("AUTH-02")
 @pytest.mark.parametrize("secret", [None, "change-me"])
 def test_without_a_key_login_is_off(start: Start, secret: str | None) -> None:
     """Without JWT_SECRET login and token answer 503 with a hint."""
@@ -127,6 +132,7 @@ def test_without_a_key_login_is_off(start: Start, secret: str | None) -> None:
         assert "JWT_SECRET" in answer.json["hint"]
 
 
+@pytest.mark.prd("AUTH-03")
 def test_wrong_password_and_unknown_name_look_the_same(start: Start) -> None:
     """Both are 401 with one body."""
     service = start(**ACCOUNTS)
@@ -139,6 +145,7 @@ def test_wrong_password_and_unknown_name_look_the_same(start: Start) -> None:
     assert wrong.headers["WWW-Authenticate"] == "Bearer"
 
 
+@pytest.mark.prd("AUTH-03")
 @pytest.mark.parametrize("form", [{}, {"username": "admin"}, {"username": "a" * 65, "password": "x"}])
 def test_incomplete_form_is_422(start: Start, form: dict[str, str]) -> None:
     """A form without one of its fields, or with one that is too long, is 422."""
@@ -149,6 +156,7 @@ def test_incomplete_form_is_422(start: Start, form: dict[str, str]) -> None:
     assert service.ask("/api/login", "POST", kind, body=urlencode(form)).status == 422
 
 
+@pytest.mark.prd("AUTH-03")
 def test_guessing_is_throttled(start: Start) -> None:
     """Of 30 guesses at once ten are tried, and one that was under way; then name and address get 429."""
     service = start(**ACCOUNTS)
@@ -165,6 +173,7 @@ def test_guessing_is_throttled(start: Start) -> None:
     assert 1 <= int(right.headers["Retry-After"]) <= 60
 
 
+@pytest.mark.prd("AUTH-02")
 def test_bad_tokens_are_401(start: Start, server: DatabaseServer) -> None:
     """No token, nonsense, another key, expired, unsigned, of another service or without a claim: 401 each time."""
     service = start(**ACCOUNTS)
@@ -195,6 +204,7 @@ def test_bad_tokens_are_401(start: Start, server: DatabaseServer) -> None:
     assert ask_as(service, token).status == 200
 
 
+@pytest.mark.prd("AUTH-02")
 def test_token_ends_with_its_password_and_its_account(start: Start, server: DatabaseServer, project: Path) -> None:
     """`accounts.py set-password` ends the tokens of the account, and so does its deletion."""
     service = start(**ACCOUNTS)
@@ -214,6 +224,7 @@ def test_token_ends_with_its_password_and_its_account(start: Start, server: Data
     assert ask_as(service, new).status == 401
 
 
+@pytest.mark.prd("AUTH-01")
 def test_changed_password_survives_a_restart(start: Start, server: DatabaseServer, project: Path) -> None:
     """After set-password a start with the old ADMIN_PASSWORD leaves the new one."""
     start(**ACCOUNTS).wait_until_ok()
@@ -226,6 +237,7 @@ def test_changed_password_survives_a_restart(start: Start, server: DatabaseServe
     assert log_in(service, password="a new password").status == 200
 
 
+@pytest.mark.prd("AUTH-05")
 def test_commands_make_and_show_accounts(start: Start, server: DatabaseServer, project: Path) -> None:
     """`create` adds an account once, `list` shows it, and wrong words are a clear line."""
     start().wait_until_ok()
@@ -244,6 +256,7 @@ def test_commands_make_and_show_accounts(start: Start, server: DatabaseServer, p
     assert accounts(server) == [("kim", 0, 1)]
 
 
+@pytest.mark.prd("AUTH-02")
 def test_admins_only(start: Start, server: DatabaseServer, project: Path) -> None:
     """`Depends(current_admin)` answers 403 to an account that is none, and lets an admin in."""
     service = start(program="admins_only", **ACCOUNTS)
@@ -257,6 +270,7 @@ def test_admins_only(start: Start, server: DatabaseServer, project: Path) -> Non
     assert (as_admin.status, as_admin.json) == (200, "admin")
 
 
+@pytest.mark.prd("AUTH-01")
 def test_replicas_make_one_admin(start: Start, server: DatabaseServer) -> None:
     """Eight replicas that start at once on an empty database make one account, and one of them says `created`."""
     services = [start(**ACCOUNTS) for _ in range(8)]
@@ -268,6 +282,7 @@ def test_replicas_make_one_admin(start: Start, server: DatabaseServer) -> None:
     assert all("Traceback" not in service.log for service in services)
 
 
+@pytest.mark.prd("AUTH-04")
 def test_many_logins_cost_little_memory(start: Start) -> None:
     """50 logins at once are all answered, by two threads, in less memory than the container has."""
     service = start(**ACCOUNTS)

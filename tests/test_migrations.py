@@ -55,6 +55,7 @@ def refused(settings: Settings, line: Line) -> tuple[int, str]:
     return caught.value.exit_code, str(caught.value)
 
 
+@pytest.mark.prd("MIG-01")
 def test_every_revision_runs_once(server: DatabaseServer, settings: Settings, line: Line) -> None:
     """The command brings an empty database through all revisions in order; a second run finds nothing to do."""
     first, second = (revisions.run(settings, line.folder, "upgrade") for _ in range(2))
@@ -67,6 +68,7 @@ def test_every_revision_runs_once(server: DatabaseServer, settings: Settings, li
     assert revisions.history(server) == [(name, "run") for name in line.names]
 
 
+@pytest.mark.prd("MIG-01")
 def test_status_shows_what_ran_and_what_is_next(settings: Settings, line: Line) -> None:
     """`status` names for each revision when, how long and where it ran, or that it is next."""
     upgrade(settings, line)
@@ -82,6 +84,7 @@ def test_status_shows_what_ran_and_what_is_next(settings: Settings, line: Line) 
     assert [text for _, text in rows[3:]] == ["next", "later"]
 
 
+@pytest.mark.prd("MIG-02")
 def test_start_at_head_is_one_select(settings: Settings, line: Line) -> None:
     """Where the schema is right the stage sends one statement, takes no lock and does not import Alembic."""
     upgrade(settings, line)
@@ -120,6 +123,7 @@ print("alembic" in sys.modules)
     ], done.stderr
 
 
+@pytest.mark.prd("MIG-01")
 def test_replicas_run_each_revision_once(server: DatabaseServer, settings: Settings, line: Line) -> None:
     """Ten processes at once on an empty database: each revision runs in one of them, and all end well."""
     code, said = revisions.run_replicas(settings, line.folder, 10)
@@ -130,6 +134,7 @@ def test_replicas_run_each_revision_once(server: DatabaseServer, settings: Setti
     assert revisions.history(server) == [(name, "run") for name in line.names]
 
 
+@pytest.mark.prd("MIG-05")
 def test_tables_without_a_version_are_not_touched(server: DatabaseServer, settings: Settings, line: Line) -> None:
     """A database that somebody else made ends with 65 and the stamp command; after that command an upgrade goes on."""
     server.sql("CREATE TABLE app.t (id INT PRIMARY KEY)")
@@ -167,6 +172,7 @@ def test_a_revision_is_made_of_the_models(own_folder: Path, server: DatabaseServ
     assert upgraded[0] == checked[0] == 0, upgraded[1] + checked[1]
 
 
+@pytest.mark.prd("MIG-05")
 def test_unknown_revision_is_not_stamped(server: DatabaseServer, settings: Settings, line: Line) -> None:
     """`stamp` with a name that is none lists those that there are."""
     code, output = revisions.run(settings, line.folder, "stamp", "0009_z")
@@ -186,6 +192,7 @@ def old(line: Line, tmp_path: Path) -> Revisions:
     return Revisions(folder)
 
 
+@pytest.mark.prd("MIG-05")
 def test_old_code_runs_where_the_newer_revision_allows_it(settings: Settings, line: Line, old: Revisions) -> None:
     """0002_a says that code of 0001_t may run on it."""
     line.remove_last()
@@ -195,6 +202,7 @@ def test_old_code_runs_where_the_newer_revision_allows_it(settings: Settings, li
         assert compare(connection, old) == ("0002_a", "newer")
 
 
+@pytest.mark.prd("MIG-05")
 def test_old_code_stops_where_it_may_not_run(
     server: DatabaseServer, settings: Settings, line: Line, old: Revisions
 ) -> None:
@@ -210,6 +218,7 @@ def test_old_code_stops_where_it_may_not_run(
     assert server.sql("CHECKSUM TABLE app.alembic_version, app.schema_history") == before
 
 
+@pytest.mark.prd("MIG-05")
 def test_versions_of_somebody_else_are_not_trusted(server: DatabaseServer, settings: Settings, line: Line) -> None:
     """A version that is in no history, and several versions, end with 65."""
     server.sql("CREATE TABLE app.alembic_version (version_num VARCHAR(32))")
@@ -242,6 +251,7 @@ def test_two_heads_and_long_ids_are_found_before_anything_runs(
     assert server.sql("SHOW TABLES FROM app") == []
 
 
+@pytest.mark.prd("MIG-07")
 def test_missing_grant_is_named(server: DatabaseServer, settings: Settings, line: Line) -> None:
     """An account without DDL rights ends with 77 and the GRANT that it lacks."""
     server.sql("REVOKE ALL ON app.* FROM app@'%'", "GRANT SELECT, INSERT, UPDATE, DELETE ON app.* TO app@'%'")
@@ -267,6 +277,7 @@ def test_statement_that_fails_names_error_and_place(server: DatabaseServer, sett
     assert upgrade(settings, line) == "schema at 0004_u"
 
 
+@pytest.mark.prd("MIG-06")
 def test_lock_of_another_is_respected(settings: Settings, line: Line, other: pymysql.Connection) -> None:
     """Where GET_LOCK answers 0 nothing runs: 75 after MIGRATIONS_TIMEOUT, with the connection that has the lock."""
     with other.cursor() as cursor:
@@ -283,6 +294,7 @@ def test_lock_of_another_is_respected(settings: Settings, line: Line, other: pym
     assert tables == ()
 
 
+@pytest.mark.prd("MIG-06")
 def test_null_is_no_lock(settings: Settings, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where GET_LOCK answers NULL nothing runs either."""
     monkeypatch.setattr(schema_lock, "NAME", "NULL")
@@ -293,6 +305,7 @@ def test_null_is_no_lock(settings: Settings, line: Line, monkeypatch: pytest.Mon
     assert "GET_LOCK is NULL" in words
 
 
+@pytest.mark.prd("MIG-06")
 def test_open_transaction_in_the_way(
     settings: Settings, line: Line, other: pymysql.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +338,7 @@ def test_loggers_are_left_alone(settings: Settings, line: Line) -> None:
     assert (logging.root.handlers, logging.root.level) == (handlers, level)
 
 
+@pytest.mark.prd("MIG-01")
 def test_service_migrates_at_its_start_and_once(start: Start, server: DatabaseServer) -> None:
     """The first start runs the revisions and says so in /health; the second runs none."""
     first = start()
@@ -340,6 +354,7 @@ def test_service_migrates_at_its_start_and_once(start: Start, server: DatabaseSe
     assert "revision 1 of" not in second.log
 
 
+@pytest.mark.prd("MIG-07")
 def test_migrations_off(start: Start, server: DatabaseServer) -> None:
     """MIGRATIONS=off skips the stage: nobody looks at the tables."""
     service = start(MIGRATIONS="off")
@@ -349,6 +364,7 @@ def test_migrations_off(start: Start, server: DatabaseServer) -> None:
     assert server.sql("SHOW TABLES FROM app") == []
 
 
+@pytest.mark.prd("MIG-07")
 def test_service_waits_for_another_account_to_migrate(start: Start, server: DatabaseServer, settings: Settings) -> None:
     """MIGRATIONS=wait needs no DDL rights: the service is ready as soon as another account has run the command."""
     server.sql("CREATE USER app_rows@'%' IDENTIFIED BY 'another secret'")
@@ -362,6 +378,7 @@ def test_service_waits_for_another_account_to_migrate(start: Start, server: Data
     service.wait_until_ok()
 
 
+@pytest.mark.prd("MIG-07")
 def test_service_that_waits_too_long_ends_with_75(start: Start) -> None:
     """MIGRATIONS=wait has an end, and says who is waited for."""
     service = start(MIGRATIONS="wait", MIGRATIONS_TIMEOUT=0.5)
@@ -370,6 +387,7 @@ def test_service_that_waits_too_long_ends_with_75(start: Start) -> None:
     assert "python migrate.py upgrade" in service.log
 
 
+@pytest.mark.prd("MIG-06")
 def test_idle_wait_is_the_documented_one() -> None:
     """Nobody waits longer than 10 s for a table because of a migration."""
     assert schema_faults.LOCK_WAIT == 10

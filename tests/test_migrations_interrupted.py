@@ -50,6 +50,7 @@ def running(server: DatabaseServer) -> int:
     return len(server.sql("SELECT id FROM information_schema.processlist WHERE info LIKE 'CREATE TABLE slow%'"))
 
 
+@pytest.mark.prd("MIG-03")
 @pytest.mark.timeout(300)
 def test_a_kill_at_any_point_heals(server: DatabaseServer, line: Line) -> None:
     """SIGKILL before and after each statement and commit: the next start brings the schema to head by itself."""
@@ -60,6 +61,7 @@ def test_a_kill_at_any_point_heals(server: DatabaseServer, line: Line) -> None:
     assert revisions.version(server) == ["0003_i"]
 
 
+@pytest.mark.prd("MIG-03")
 @pytest.mark.parametrize("done", [True, False])
 def test_what_nobody_can_tell_is_left_to_a_person(server: DatabaseServer, tmp_path: Path, done: bool) -> None:
     """Where a revision has no `is_applied`: 65 with revision, time, host and the commands, one of which settles it."""
@@ -83,6 +85,7 @@ def test_what_nobody_can_tell_is_left_to_a_person(server: DatabaseServer, tmp_pa
     assert revisions.history(server) == [("0001_t", "stamped" if done else "run")]
 
 
+@pytest.mark.prd("MIG-03")
 def test_a_kill_in_a_long_statement_starts_no_second_one(
     server: DatabaseServer, slow: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -111,6 +114,7 @@ def test_a_kill_in_a_long_statement_starts_no_second_one(
     assert revisions.history(server) == [("0001_slow", "recovered"), ("0002_after", "run")]
 
 
+@pytest.mark.prd("MIG-04")
 def test_sigterm_ends_after_the_current_revision(server: DatabaseServer, slow: Line) -> None:
     """The revision under way ends, after DB_READ_TIMEOUT too, the next does not begin, and the exit code is 0."""
     process = revisions.begin(settings_for(server, db_read_timeout=1), slow.folder, "upgrade")
@@ -124,6 +128,7 @@ def test_sigterm_ends_after_the_current_revision(server: DatabaseServer, slow: L
     assert revisions.history(server) == [("0001_slow", "run")]
 
 
+@pytest.mark.prd("MIG-03")
 def test_a_server_that_dies_in_a_statement(server: DatabaseServer, slow: Line) -> None:
     """The process waits until the server is back, looks at what has become of the statement, and goes on."""
     process = revisions.begin(settings_for(server), slow.folder, "upgrade")

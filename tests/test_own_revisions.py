@@ -18,6 +18,7 @@ OWN = Revisions()
 DDL = ("CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE")
 
 
+@pytest.mark.prd("MIG-08")
 def test_the_line_is_straight() -> None:
     """One first revision, one head, HEAD names it, and ids fit into their column and equal their files' names."""
     scripts = read_scripts(OWN)
@@ -27,6 +28,7 @@ def test_the_line_is_straight() -> None:
     assert scripts[-1].revision == OWN.head
 
 
+@pytest.mark.prd("MIG-08")
 @pytest.mark.parametrize("script", read_scripts(OWN), ids=lambda script: script.revision)
 def test_each_says_what_the_migrations_ask(script: Script) -> None:
     """Oldest code, a way to see that it was done, and a downgrade or the reason why there is none."""
@@ -35,6 +37,7 @@ def test_each_says_what_the_migrations_ask(script: Script) -> None:
     assert "op." in source.getsource(script.module.downgrade) or script.module.downgrade.__doc__
 
 
+@pytest.mark.prd("MIG-08")
 def test_each_is_one_statement_that_can_be_seen(server: DatabaseServer) -> None:
     """Up and down again: one DDL statement each, and `is_applied` tells before from after."""
     scripts = read_scripts(OWN)
@@ -58,6 +61,7 @@ def test_each_is_one_statement_that_can_be_seen(server: DatabaseServer) -> None:
             assert not script.module.is_applied(inspect(connection)), script.revision
 
 
+@pytest.mark.prd("MIG-08")
 def test_models_and_schema_agree(server: DatabaseServer) -> None:
     """After all revisions the schema is what models.py says, by `migrate.py check`."""
     settings = settings_for(server)
@@ -75,6 +79,7 @@ def test_models_and_schema_agree(server: DatabaseServer) -> None:
     assert "add_column accounts is_admin" in different[1]
 
 
+@pytest.mark.prd("MIG-03")
 @pytest.mark.timeout(300)
 def test_they_heal_after_a_kill(server: DatabaseServer) -> None:
     """SIGKILL before and after each statement and commit: the next start brings the schema to head by itself."""

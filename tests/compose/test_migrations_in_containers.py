@@ -35,6 +35,7 @@ def database(empty_stack: Stack) -> Settings:
     return Settings.model_validate({**settings, "mysql_host": "127.0.0.1", "mysql_port": port})
 
 
+@pytest.mark.prd("MIG-03")
 def test_a_kill_at_any_point_heals(database: Settings, tmp_path: Path) -> None:
     """The service's revisions and those of a test, killed at each point, heal by the next start."""
     own = revisions.kill_at_each_point(database, OWN.folder)
@@ -44,6 +45,7 @@ def test_a_kill_at_any_point_heals(database: Settings, tmp_path: Path) -> None:
     assert len(three) > 20
 
 
+@pytest.mark.prd("MIG-08")
 def test_schema_is_what_the_models_say(database: Settings) -> None:
     """After all revisions models.py and the schema agree; a second run does nothing."""
     first, checked, second = (revisions.run(database, OWN.folder, word) for word in ("upgrade", "check", "upgrade"))
@@ -53,6 +55,7 @@ def test_schema_is_what_the_models_say(database: Settings) -> None:
     assert "revision 1 of" not in second[1]
 
 
+@pytest.mark.prd("AUTH-04")
 def test_many_logins_in_the_container(new_stack: NewStack) -> None:
     """50 logins at once are all answered while /health stays quick and the memory below the container's limit."""
     secrets = {"ADMIN_PASSWORD": "a password", "JWT_SECRET": "k" * 32}
@@ -79,6 +82,7 @@ def test_many_logins_in_the_container(new_stack: NewStack) -> None:
     assert stack.state("fastapi").restarts == 0
 
 
+@pytest.mark.prd("MIG-07")
 def test_one_shot_migration_with_another_account(new_stack: NewStack) -> None:
     """`docker compose run --rm fastapi python migrate.py upgrade` is all that MIGRATIONS=wait needs."""
     stack = new_stack(MIGRATIONS="wait", MIGRATIONS_TIMEOUT=120)
