@@ -7,8 +7,14 @@ from pymysql import Connection
 from settings import read_settings
 
 s = read_settings()
-address = {"host": s.mysql_host, "port": s.mysql_port, "database": s.mysql_database}
-connection = Connection(**address, user=s.mysql_user, password=s.password, autocommit=True)
+connection = Connection(
+    host=s.mysql_host,
+    port=s.mysql_port,
+    database=s.mysql_database,
+    user=s.mysql_user,
+    password=s.password,
+    autocommit=True,
+)
 with connection, connection.cursor() as cursor:
     cursor.execute(sys.argv[1])
     for row in cursor.fetchall():
