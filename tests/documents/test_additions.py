@@ -134,7 +134,7 @@ def test_a_model_without_a_revision_is_red(copy: Path) -> None:
 @pytest.mark.timeout(300)
 def test_what_is_not_needed_can_be_deleted(copy: Path) -> None:
     """Without texts, benchmark and work log all tests of the code are collected; the quickest of them are run."""
-    for folder in ("PRD", "bench", "worklog", "deploy", "tests/documents"):
+    for folder in ("PRD", "bench", "worklog", "tests/documents"):
         shutil.rmtree(copy / folder, ignore_errors=True)
     replace(copy / "tests" / "conftest.py", 'pytest_plugins = ["prd"]\n', "")
 
