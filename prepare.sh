@@ -88,6 +88,21 @@ need_server() {
             "Fedora: sudo dnf install mariadb-server. macOS: brew install mariadb"
 }
 
+# find_redis: sets $redis. Debian's redis-tools has the server under another name, without the system service.
+find_redis() {
+    redis=$(command -v redis-server || command -v valkey-server) && return
+    program=$(command -v redis-check-rdb) || return 1
+    mkdir -p .local
+    ln -sf "$program" .local/redis-server
+    redis=$(pwd -P)/.local/redis-server
+}
+
+need_redis() {
+    find_redis || { apt_install redis-tools && find_redis; } ||
+        fail "no redis-server found. Debian, Ubuntu: sudo apt install redis-tools. Fedora: sudo dnf install valkey." \
+            "macOS: brew install redis"
+}
+
 find_browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 
 # need_browser: the tests of the page drive one.

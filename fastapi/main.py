@@ -106,8 +106,12 @@ def plant_seed_data(service: Service) -> str:
     return plant(service)
 
 
-def connect_external_services(_: Service) -> str:
-    raise Skip("REDIS_URL is not set")
+def connect_external_services(service: Service) -> str:
+    if service.settings.redis_url is None:
+        raise Skip("REDIS_URL is not set")
+    from redis_ import connect_redis
+
+    return connect_redis(service)
 
 
 def start_background_tasks(_: Service) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from app import App
     from database import Database
+    from redis_ import RequestPool
     from throttle import LoginThrottle
 
 
@@ -39,5 +40,6 @@ class Service:
     settings: Settings = field(init=False)  # by the stage "settings", and so on
     listener: socket = field(init=False)
     database: "Database" = field(init=False)
+    redis: "RequestPool | None" = None
     login_throttle: "LoginThrottle | None" = None  # made by the first login
     schema_revision: str | None = None

@@ -26,6 +26,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from boot import StartupError
+from redis_address import RedisAddress
 from setting_types import Networks, Origins
 
 ENV_FILE = Path(__file__).parent.parent / ".env"
@@ -73,6 +74,12 @@ class Settings(BaseSettings):
     admin_password: SecretStr | None = Field(None, validate_default=True, examples=["'any text, in single quotes'"])
     jwt_secret_file: SecretStr | None = Field(None, examples=["/run/secrets/jwt_secret"])
     jwt_secret: SecretStr | None = Field(None, validate_default=True, examples=["'at least 32 random characters'"])
+
+    # An address like redis://:password@redis:6379/0. REDIS_URL_FILE comes first, like that of the password.
+    redis_url_file: SecretStr | None = Field(None, examples=["/run/secrets/redis_url"])
+    redis_url: SecretStr | None = Field(None, validate_default=True, examples=["redis://:password@redis:6379/0"])
+    redis_required: bool = Field(False, examples=["false"])
+    redis_ssl_ca: Path | None = Field(None, examples=["/etc/ssl/certs/redis-ca.pem"])
 
     app_name: Text = "bootstrap"
     app_env: Literal["local", "dev", "prod"] = "local"
@@ -160,7 +167,7 @@ class Settings(BaseSettings):
                 return name
         raise ValueError("is neither a host name nor an address")
 
-    @field_validator("mysql_password_file", "admin_password_file", "jwt_secret_file", mode="before")
+    @field_validator("mysql_password_file", "admin_password_file", "jwt_secret_file", "redis_url_file", mode="before")
     @classmethod
     def _content(cls, path: str | None) -> str | None:
         """What the file holds, without its last line end. It is read once: it may be a pipe."""
@@ -171,7 +178,7 @@ class Settings(BaseSettings):
             raise ValueError("is empty")
         return password
 
-    @field_validator("mysql_password", "admin_password", "jwt_secret")
+    @field_validator("mysql_password", "admin_password", "jwt_secret", "redis_url")
     @classmethod
     def _given_once(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         """The secret, from the variable itself or from the file that its `..._FILE` names, but not from both."""
@@ -195,7 +202,24 @@ class Settings(BaseSettings):
             raise ValueError(f"has fewer than {JWT_KEY_BYTES} bytes, so that it could be guessed")
         return secret
 
-    @field_validator("mysql_ssl_ca")
+    @field_validator("redis_url")
+    @classmethod
+    def _has_an_address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url:
+            RedisAddress.parse(url.get_secret_value())
+        return url
+
+    @model_validator(mode="after")
+    def _redis_settings_fit(self) -> "Settings":
+        if self.redis_required and not self.redis_url:
+            raise ValueError("REDIS_REQUIRED=true needs REDIS_URL")
+        if self.redis_ssl_ca and not (self.redis_url and self.redis_url.get_secret_value().startswith("rediss:")):
+            raise ValueError(
+                "REDIS_SSL_CA is set, but REDIS_URL does not begin with rediss://, so nothing is encrypted"
+            )
+        return self
+
+    @field_validator("mysql_ssl_ca", "redis_ssl_ca")
     @classmethod
     def _certificates(cls, path: Path | None) -> Path | None:
         if path is not None:

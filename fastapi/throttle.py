@@ -3,13 +3,18 @@
 import asyncio
 import math
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, Storage
 from limits.strategies import MovingWindowRateLimiter
 
+from faults import Unavailable
+
 if TYPE_CHECKING:
+    from redis_ import RequestPool
     from service import Service
 
 FAILURES = RateLimitItemPerMinute(10)
@@ -17,24 +22,38 @@ AT_ONCE = 4  # logins: two that hash, two that ask the database meanwhile
 
 
 class LoginThrottle:
-    """Counts failures. Both methods may ask the storage, so they belong into a thread.
+    """Counts failures in memory, for this process, and in Redis, for all replicas together, where that is usable.
 
-    `turns` are for logins under way; the others wait in the event loop, where they slow nobody.
+    Both methods may ask Redis, so they belong into a thread. `turns` are for logins under way; the others wait in the
+    event loop, where they slow nobody.
     """
 
-    def __init__(self, storage: MemoryStorage) -> None:
+    def __init__(self, shared: Storage | None) -> None:
         self.turns = asyncio.Semaphore(AT_ONCE)
-        self._limiter = MovingWindowRateLimiter(storage)
+        self._own = MovingWindowRateLimiter(MemoryStorage())
+        self._shared = MovingWindowRateLimiter(shared) if shared else None
 
     def seconds_to_wait(self, name: str, address: str) -> int:
         """0 where a login may be tried now."""
-        full = [key for key in _keys(name, address) if not self._limiter.test(FAILURES, *key)]
-        resets = [self._limiter.get_window_stats(FAILURES, *key).reset_time for key in full]
-        return max((max(1, math.ceil(reset - time.time())) for reset in resets), default=0)
+        if self._shared:
+            with suppress(Unavailable, StorageError):
+                return _seconds_to_wait(self._shared, name, address)
+        return _seconds_to_wait(self._own, name, address)
 
     def record_failure(self, name: str, address: str) -> None:
+        """Memory keeps count, too: it is what is left when Redis goes away."""
         for key in _keys(name, address):
-            self._limiter.hit(FAILURES, *key)
+            self._own.hit(FAILURES, *key)
+        if self._shared:
+            with suppress(Unavailable, StorageError):
+                for key in _keys(name, address):
+                    self._shared.hit(FAILURES, *key)
+
+
+def _seconds_to_wait(limiter: MovingWindowRateLimiter, name: str, address: str) -> int:
+    full = [key for key in _keys(name, address) if not limiter.test(FAILURES, *key)]
+    resets = [limiter.get_window_stats(FAILURES, *key).reset_time for key in full]
+    return max((max(1, math.ceil(reset - time.time())) for reset in resets), default=0)
 
 
 def _keys(name: str, address: str) -> tuple[tuple[str, str], ...]:
@@ -42,7 +61,15 @@ def _keys(name: str, address: str) -> tuple[tuple[str, str], ...]:
 
 
 def throttle_of(service: "Service") -> LoginThrottle:
-    """The throttle of this service, made by its first login. Failures are counted in memory, a process for itself."""
+    """The throttle of this service, made by its first login."""
     if service.login_throttle is None:
-        service.login_throttle = LoginThrottle(MemoryStorage())
+        shared = _in_redis(service.redis, service.settings.app_name) if service.redis else None
+        service.login_throttle = LoginThrottle(shared)
     return service.login_throttle
+
+
+def _in_redis(pool: "RequestPool", app_name: str) -> Storage:
+    from limits.storage import RedisStorage
+
+    # The address is the pool's.
+    return RedisStorage("redis://", pool, key_prefix=f"{app_name}:login", wrap_exceptions=True)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from threading import Event, Thread
 
@@ -11,6 +12,8 @@ from wait import short_pause
 
 SHORT_LIFE = 0.5  # seconds; what ends a pause sooner than that must not make the next check come at once
 REMIND_EVERY = 60.0  # seconds between two log lines of one outage
+OUTAGES = 3  # in REMIND_EVERY seconds; the changes of a component that flaps more often are not logged one by one
+SETTLED = 10.0  # seconds without a change, after which it does not flap any more
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,8 @@ class _Watcher:
         self._check_timeout = check_timeout
         self._pause = pause
         self._last_logged: tuple[str, float] = ("", 0.0)
+        self._outages: deque[float] = deque(maxlen=OUTAGES + 1)
+        self._flapping = False
 
     def run(self) -> None:
         while not self._stopping.is_set():
@@ -68,18 +73,29 @@ class _Watcher:
 
     def _report_up(self, latency_ms: float) -> None:
         lasted = self._component.publish("up", self._interval + self._check_timeout, latency_ms=latency_ms)
-        if lasted is not None:
+        if self._flapping:
+            self._log_when_settled()
+        elif lasted is not None and self._last_logged[0]:  # else it is the first check, and nothing was logged yet
             attempts = self._component.snapshot.attempts
             log.info("%s up again after %.1f s and %d attempts", self._component.name, lasted, attempts)
 
     def _report_down(self, fault: Fault) -> None:
         pause = self._interval if fault.reached_server else short_pause()
         began = self._component.publish("down", pause + self._check_timeout, fault) is not None
-        self._log(fault, began)
+        if began:
+            self._outages.append(time.monotonic())
+        if self._flapping:
+            self._log_when_settled()
+        else:
+            self._log(fault, began)
         self._stopping.wait(pause)
 
     def _log(self, fault: Fault, began: bool) -> None:
         """The beginning of an outage, a reminder a minute, and at once what waiting does not cure."""
+        if began and len(self._outages) > OUTAGES and self._outages[-1] - self._outages[0] < REMIND_EVERY:
+            self._flapping = True
+            log.error("%s down again: %s. It goes up and down; more when it stays", self._component.name, fault.reason)
+            return
         reason, at = self._last_logged
         news = fault.permanent and fault.reason != reason
         if not began and not news and time.monotonic() - at < REMIND_EVERY:
@@ -89,3 +105,11 @@ class _Watcher:
         log.error(
             "%s %s%s: %s. %s", self._component.name, "down" if began else "still down", since, fault.reason, fault.hint
         )
+
+    def _log_when_settled(self) -> None:
+        if time.monotonic() - self._component.status_since < SETTLED:
+            return
+        self._flapping = False
+        self._outages.clear()
+        snapshot = self._component.snapshot
+        log.warning("%s %s since %s", self._component.name, snapshot.status, f"{snapshot.since:%H:%M:%S}Z")

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response, WebSocket
@@ -387,6 +388,35 @@ def who_asks(_: str) -> App:
         response.set_cookie("b", "2")
         response.headers["Referrer-Policy"] = "same-origin"
         return {"client": request.client and request.client.host, "scheme": request.url.scheme}
+
+
+def loaded(_: str) -> App:
+    """`/loaded` tells what this process has imported, and its threads."""
+    router = APIRouter()
+
+    @router.get("/loaded")
+    def read_loaded() -> dict[str, list[str]]:
+        return {"modules": sorted(sys.modules), "threads": [thread.name for thread in enumerate_threads()]}
+
+    return with_routes(router)
+
+
+def redis_user(_: str) -> App:
+    """`/visits` sends one command to Redis, `/mistake` one that does not fit."""
+    from redis import Redis
+
+    from redis_ import get_redis
+
+    router = APIRouter()
+
+    @router.get("/visits")
+    def count_visit(redis: Annotated[Redis, Depends(get_redis)]) -> dict[str, object]:
+        return {"visits": redis.incr("visits")}
+
+    @router.get("/mistake")
+    def read_mistake(redis: Annotated[Redis, Depends(get_redis)]) -> dict[str, object]:
+        redis.set("text", "text")
+        return {"never": redis.incr("text")}
 
     return with_routes(router)
 
