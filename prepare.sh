@@ -103,6 +103,14 @@ need_redis() {
             "macOS: brew install redis"
 }
 
+find_faketime() { find /usr/lib /usr/lib64 -name 'libfaketimeMT.so.1' 2>/dev/null | grep -q .; }
+
+# need_faketime: a test of the jobs gives a replica a wrong clock.
+need_faketime() {
+    find_faketime || { apt_install libfaketime && find_faketime; } ||
+        fail "no libfaketime found. Debian, Ubuntu: sudo apt install libfaketime. Fedora: sudo dnf install libfaketime"
+}
+
 find_browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 
 # need_browser: the tests of the page drive one.

@@ -60,6 +60,8 @@ class App(FastAPI):
         while not boot.may_exit():
             await asyncio.sleep(0.05)
         await self.lifespans.close()
+        for close in reversed(self.service.closers):
+            await asyncio.to_thread(close)
 
     def _finish_boot(self) -> None:
         if not self.service.boot.run(self._behind_port, self.service):

@@ -147,7 +147,7 @@ class Boot:
         except StartupError as error:
             return self._fail(run, str(error), error.exit_code)
         except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a stage raises ends the process in order
-            return self._fail(run, f"unexpected {_class_and_place(error)}", os.EX_SOFTWARE, error)
+            return self._fail(run, f"unexpected {class_and_place(error)}", os.EX_SOFTWARE, error)
         return True
 
     def _end(self, run: StageRun, state: Literal["done", "skipped", "failed"], detail: str) -> None:
@@ -167,7 +167,7 @@ class Boot:
         return False
 
 
-def _class_and_place(error: BaseException) -> str:
+def class_and_place(error: BaseException) -> str:
     """The class and the last line of our own code that led there; never the text, which may be a driver's."""
     frames = extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).is_relative_to(OWN_CODE)]

@@ -78,7 +78,11 @@ def include_routers(service: Service) -> str:
     from docs import add_docs
 
     service.database = Database(service.settings, service.database_component)
-    routers = service.routers()
+    routers = [*service.routers()]
+    if service.settings.jobs == "on":
+        from jobs_api import router as jobs_router
+
+        routers.append(jobs_router)
     gc.freeze()  # what is imported stays
     gc.enable()
     service.app.include_your_routers(routers)
@@ -114,8 +118,12 @@ def connect_external_services(service: Service) -> str:
     return connect_redis(service)
 
 
-def start_background_tasks(_: Service) -> str:
-    raise Skip("JOBS is off")
+def start_background_tasks(service: Service) -> str:
+    if service.settings.jobs == "off":
+        raise Skip("JOBS is off")
+    from scheduler import start_jobs
+
+    return start_jobs(service)
 
 
 BEFORE_PORT = (

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from app import App
     from database import Database
     from redis_ import RequestPool
+    from scheduler import Scheduler
     from throttle import LoginThrottle
 
 
@@ -41,5 +42,7 @@ class Service:
     listener: socket = field(init=False)
     database: "Database" = field(init=False)
     redis: "RequestPool | None" = None
+    scheduler: "Scheduler | None" = None
+    closers: list[Callable[[], None]] = field(default_factory=list)  # called in a thread, before the process ends
     login_throttle: "LoginThrottle | None" = None  # made by the first login
     schema_revision: str | None = None

@@ -81,6 +81,10 @@ class Settings(BaseSettings):
     redis_required: bool = Field(False, examples=["false"])
     redis_ssl_ca: Path | None = Field(None, examples=["/etc/ssl/certs/redis-ca.pem"])
 
+    jobs: Literal["off", "on"] = "off"
+    jobs_threads: int = Field(4, ge=1, le=100)
+    jobs_lease: Annotated[Seconds, Field(ge=1)] = 30
+
     app_name: Text = "bootstrap"
     app_env: Literal["local", "dev", "prod"] = "local"
     host: Text = "127.0.0.1"

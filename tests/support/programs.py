@@ -421,6 +421,33 @@ def redis_user(_: str) -> App:
     return with_routes(router)
 
 
+def jobs_of_tests(_: str) -> App:
+    """Jobs that leave traces in the table `traces`, and jobs that go wrong."""
+    from job_functions import Run, job
+
+    def leave_trace(run: Run, what: str) -> None:
+        values = {"job": run.job, "moment": run.scheduled_for, "what": what}
+        with run.session.begin() as db:
+            db.execute(text("INSERT INTO traces VALUES (:job, :moment, :what, UTC_TIMESTAMP(6))"), values)
+
+    @job()
+    def trace(run: Run, seconds: float = 0) -> None:
+        leave_trace(run, "begin")
+        Event().wait(seconds)  # not time.sleep, of which libfaketime makes a mistake now and then
+        leave_trace(run, "end")
+
+    @job(catch_up=True, rerun=True)
+    def trace_again(run: Run, seconds: float = 0) -> None:
+        trace(run, seconds)
+
+    @job()
+    def failing(run: Run) -> None:
+        leave_trace(run, "begin")
+        raise ValueError("the secret text of a library")
+
+    return create_app()
+
+
 # Each function of this module that makes an App of one text is a program.
 PROGRAMS: dict[str, Callable[[str], App]] = {
     name: function

@@ -1,0 +1,174 @@
+"""The statements of the scheduler: each change is one short transaction that only one replica can make.
+
+The clock is that of the database. The version of a row is compared and set, so no replica has to lead.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import URL, Row, Update, and_, create_engine, func, insert, literal_column, or_, select, update
+from sqlalchemy.engine import Connection as EngineConnection
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import sessionmaker
+
+from connection import Connection
+from job_functions import FUNCTIONS
+from models import TIME, JobRun, ScheduledJob
+from schedule import Choice
+from settings import Settings
+
+NOW = literal_column("UTC_TIMESTAMP(6)", TIME)
+
+log = logging.getLogger(__name__)
+
+
+class JobTable:
+    """The tables, with an engine of its own: the connections of the requests are counted, one for each request."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._engine = create_engine(
+            URL.create("mysql+pymysql", host=settings.mysql_host, database=settings.mysql_database),
+            creator=lambda: Connection(settings, settings.db_connect_timeout, settings.db_read_timeout),
+            pool_size=settings.jobs_threads + 2,  # each job has one; one looks, and one claims
+            max_overflow=0,
+            pool_timeout=settings.db_pool_timeout,
+            pool_recycle=int(settings.db_pool_recycle),
+            pool_pre_ping=True,
+            isolation_level="READ COMMITTED",  # no locks on gaps, so nobody waits for a row that is not theirs
+            hide_parameters=True,
+        )
+        self.session = sessionmaker(self._engine, expire_on_commit=False)
+        self._owner = f"{socket.gethostname()[:80]}:{os.getpid()}"
+        self._lease = _from_now(settings.jobs_lease)
+        self._looking: EngineConnection | None = None
+
+    def look(self, ahead: float) -> list[Row[Any]]:
+        """In one statement: what is due within `ahead` seconds, and what is new, changed, switched off or lost."""
+        job = ScheduledJob
+        definition = func.concat(job.cron, " ", job.timezone)
+        is_new = or_(job.next_run_at.is_(None), job.status != "scheduled", job.planned_by != definition)
+        is_due = and_(job.running_for.is_(None), job.next_run_at <= _from_now(ahead))
+        off = and_(~job.enabled, job.next_run_at.is_not(None))
+        wanted = or_(and_(job.enabled, or_(is_new, is_due)), off, job.lease_until < NOW)
+        if self._looking is None:
+            self._looking = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        return list(self._looking.execute(select(job.__table__, NOW.label("now")).where(wanted)))
+
+    def stop_looking(self) -> None:
+        """Gives up the connection of `look`, which makes a new one."""
+        if self._looking is not None:
+            self._looking.invalidate()
+            self._looking.close()
+        self._looking = None
+
+    def add_missing(self) -> None:
+        """The rows of functions that say when they want to run, where there is none of that name yet."""
+        with self._engine.begin() as db:
+            there = set(db.scalars(select(ScheduledJob.name)))
+        for name, function in FUNCTIONS.items():
+            if function.cron and name not in there:
+                with self._engine.begin() as db:
+                    values = {"name": name, "func": name, "cron": function.cron}
+                    db.execute(insert(ScheduledJob).prefix_with("IGNORE").values(values))
+
+    def plan(self, row: Row[Any], **values: object) -> bool:
+        """False: the row has changed since it was read."""
+        with self._engine.begin() as db:
+            return bool(db.execute(_change(row).values(updated_at=NOW, **values)).rowcount)
+
+    def claim(self, row: Row[Any], choice: Choice) -> int | None:
+        """Makes the choice true and returns the id of the run. None: another replica has been faster, or no run."""
+        try:
+            with self._engine.begin() as db:
+                if choice.run:
+                    change = self._begin(row, choice.run, choice.next).where(ScheduledJob.next_run_at <= NOW)
+                else:
+                    change = _change(row).values(next_run_at=choice.next)
+                if not db.execute(change).rowcount:
+                    return None
+                if choice.missed:
+                    _insert_missed(db, row, choice.missed, choice.run or choice.next)
+                return self._insert_run(db, row, choice.run) if choice.run else None
+        except IntegrityError:  # somebody has set next_run_at back to a moment that has had its run
+            self.plan(row, next_run_at=choice.next)
+            return None
+
+    def begin_now(self, row: Row[Any]) -> int | None:
+        """Begins a run for this very moment and returns its id. None: one is under way."""
+        with self._engine.begin() as db:
+            if not db.execute(self._begin(row, row.now, row.next_run_at)).rowcount:
+                return None
+            return self._insert_run(db, row, row.now)
+
+    def find(self, name: str) -> Row[Any] | None:
+        with self._engine.begin() as db:
+            return db.execute(
+                select(ScheduledJob.__table__, NOW.label("now")).where(ScheduledJob.name == name)
+            ).one_or_none()
+
+    def renew(self, running: Collection[tuple[int, datetime]]) -> None:
+        """The leases of these runs, each a job's id and the moment."""
+        ours = or_(*(and_(ScheduledJob.id == job, ScheduledJob.running_for == moment) for job, moment in running))
+        with self._engine.begin() as db:
+            db.execute(update(ScheduledJob).where(ours).values(lease_until=self._lease))
+
+    def end(self, run_id: int, job_id: int, moment: datetime, state: str, error: str | None) -> bool:
+        """Records the end of a run. False: it has been recorded otherwise before."""
+        with self._engine.begin() as db:
+            again = False
+            if state == "interrupted":
+                again = _reruns(db.scalar(select(ScheduledJob.func).where(ScheduledJob.id == job_id)))
+            db.execute(_free(job_id, moment, again))
+            run = update(JobRun).where(JobRun.id == run_id, JobRun.state == "running")
+            return bool(db.execute(run.values(state=state, finished_at=NOW, error=error)).rowcount)
+
+    def end_lost(self, row: Row[Any]) -> bool:
+        """Records the run of that job as lost. False: another replica has done so, or there was a sign of life."""
+        with self._engine.begin() as db:
+            free = _free(row.id, row.running_for, _reruns(row.func)).where(ScheduledJob.lease_until < NOW)
+            if not db.execute(free).rowcount:
+                return False
+            run = update(JobRun).where(JobRun.job_id == row.id, JobRun.scheduled_for == row.running_for)
+            error = "its replica gave no sign of life"
+            db.execute(run.where(JobRun.state == "running").values(state="lost", finished_at=NOW, error=error))
+        return True
+
+    def _begin(self, row: Row[Any], moment: datetime, next_run_at: datetime | None) -> Update:
+        free = _change(row).where(ScheduledJob.running_for.is_(None))
+        return free.values(running_for=moment, lease_until=self._lease, last_run_at=NOW, next_run_at=next_run_at)
+
+    def _insert_run(self, db: EngineConnection, row: Row[Any], moment: datetime) -> int:
+        values = {"job_id": row.id, "scheduled_for": moment, "state": "running", "owner": self._owner}
+        return int(db.execute(insert(JobRun).values(started_at=NOW, **values)).lastrowid)
+
+
+def _change(row: Row[Any]) -> Update:
+    """Compare-and-set: changes the row only where it is still as it was read."""
+    job = ScheduledJob
+    as_read = update(job).where(job.id == row.id, job.version == row.version, job.enabled == row.enabled)
+    return as_read.values(version=job.version + 1)
+
+
+def _free(job_id: int, moment: datetime, again: bool) -> Update:
+    """Ends the run of that moment, and no other one that may have begun since."""
+    values: dict[str, Any] = {"running_for": None, "lease_until": None, **({"next_run_at": NOW} if again else {})}
+    return update(ScheduledJob).where(ScheduledJob.id == job_id, ScheduledJob.running_for == moment).values(values)
+
+
+def _insert_missed(db: EngineConnection, row: Row[Any], moment: datetime, until: datetime) -> None:
+    error = f"nobody could run it before {until:%Y-%m-%d %H:%M:%S} UTC, or the run before was still going on"
+    values = {"job_id": row.id, "scheduled_for": moment, "state": "missed", "finished_at": NOW, "error": error}
+    db.execute(insert(JobRun).prefix_with("IGNORE").values(values))
+    log.warning("job %s missed %s UTC: %s", row.name, moment, error)
+
+
+def _from_now(seconds: float) -> Any:
+    return literal_column(f"UTC_TIMESTAMP(6) + INTERVAL {int(seconds * 1e6)} MICROSECOND", TIME)
+
+
+def _reruns(name: str | None) -> bool:
+    return name in FUNCTIONS and FUNCTIONS[name].rerun
