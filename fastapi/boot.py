@@ -75,6 +75,11 @@ class Boot:
         return self.runs[-1].state in {"done", "skipped"}
 
     @property
+    def stopping_for(self) -> float:
+        """Seconds since the request to stop."""
+        return time.monotonic() - self._stop_requested_at if self._stop_requested_at else 0.0
+
+    @property
     def running(self) -> StageRun | None:
         return next((run for run in self.runs if run.state == "running"), None)
 
@@ -115,7 +120,7 @@ class Boot:
             run = self.running
             if run is None or run.stage.grace == 0:
                 return True
-            if time.monotonic() - self._stop_requested_at < run.stage.grace:
+            if self.stopping_for < run.stage.grace:
                 return False
         if not self.exit_code:
             self.exit_code = os.EX_SOFTWARE

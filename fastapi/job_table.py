@@ -26,6 +26,10 @@ NOW = literal_column("UTC_TIMESTAMP(6)", TIME)
 log = logging.getLogger(__name__)
 
 
+class LostRace(Exception):
+    """Another replica has been faster, so it is at the other rows, too."""
+
+
 class JobTable:
     """The tables, with an engine of its own: the connections of the requests are counted, one for each request."""
 
@@ -38,6 +42,7 @@ class JobTable:
             pool_timeout=settings.db_pool_timeout,
             pool_recycle=int(settings.db_pool_recycle),
             pool_pre_ping=True,
+            pool_reset_on_return=None,  # a needless round trip: what is lent here always commits or rolls back
             isolation_level="READ COMMITTED",  # no locks on gaps, so nobody waits for a row that is not theirs
             hide_parameters=True,
         )
@@ -81,7 +86,7 @@ class JobTable:
             return bool(db.execute(_change(row).values(updated_at=NOW, **values)).rowcount)
 
     def claim(self, row: Row[Any], choice: Choice) -> int | None:
-        """Makes the choice true and returns the id of the run. None: another replica has been faster, or no run."""
+        """Makes the choice true, and returns the id of the run where there is to be one. Raises LostRace."""
         try:
             with self._engine.begin() as db:
                 if choice.run:
@@ -89,7 +94,7 @@ class JobTable:
                 else:
                     change = _change(row).values(next_run_at=choice.next)
                 if not db.execute(change).rowcount:
-                    return None
+                    raise LostRace
                 if choice.missed:
                     _insert_missed(db, row, choice.missed, choice.run or choice.next)
                 return self._insert_run(db, row, choice.run) if choice.run else None

@@ -7,9 +7,10 @@ ended is lost.
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
-from random import random
-from threading import BoundedSemaphore, Event, Lock, Thread
+from random import random, uniform
+from threading import BoundedSemaphore, Lock, Thread
 from typing import Any
 
 from pymysql.constants import ER
@@ -17,11 +18,11 @@ from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 import jobs  # noqa: F401  registers them
-from boot import class_and_place
+from boot import Boot, class_and_place
 from faults import Fault
 from health import Component
 from job_functions import FUNCTIONS, Function, Run, find_function
-from job_table import JobTable
+from job_table import JobTable, LostRace
 from logs import request_id
 from mysql_faults import explain
 from schedule import LATE, Schedule, choose, parse
@@ -32,6 +33,7 @@ TICK = 1.0  # seconds between two looks at the table
 SHORT_PAUSE = 0.05
 TICK_TIMEOUT = 5.0  # beyond a login; then /health calls the scheduler stale
 STOP_GRACE = 8.0  # seconds that running jobs have after the request to stop; Docker kills after 10
+LAST_WORDS = 1.5  # seconds for recording that they were interrupted
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +45,11 @@ class Refused(Exception):
 class Scheduler:
     """The scheduler of one replica."""
 
-    def __init__(self, settings: Settings, component: Component, stopping: Event) -> None:
+    def __init__(self, settings: Settings, component: Component, boot: Boot) -> None:
         self._settings = settings
         self._component = component
-        self._stopping = stopping
+        self._boot = boot
+        self._stopping = boot.stopping
         self._table = JobTable(settings)
         self._patience = settings.db_connect_timeout + TICK_TIMEOUT
         self._has_added = False
@@ -64,17 +67,20 @@ class Scheduler:
         self._thread.start()
 
     def close(self) -> None:
-        """What runs has `STOP_GRACE` seconds to end; then it is recorded as interrupted."""
-        end = time.monotonic() + STOP_GRACE
-        self._thread.join(STOP_GRACE)
-        while self._running and time.monotonic() < end:
+        """What runs has until `STOP_GRACE` seconds after the request to stop; then it is recorded as interrupted."""
+        self._thread.join(max(0.0, STOP_GRACE - self._boot.stopping_for))  # it may be claiming the last one
+        while self._running and self._boot.stopping_for < STOP_GRACE:
             time.sleep(0.05)
+        if self._running:
+            recorder = Thread(target=self._interrupt, daemon=True)  # the database may be frozen
+            recorder.start()
+            recorder.join(LAST_WORDS)
+
+    def _interrupt(self) -> None:
         for run_id, (row, moment) in list(self._running.items()):
             log.warning("run %d of job %s interrupted: it did not end in %.0f s", run_id, row.name, STOP_GRACE)
-            try:
+            with suppress(SQLAlchemyError):  # then it will be lost when its lease ends
                 self._table.end(run_id, row.id, moment, "interrupted", "its replica was stopped")
-            except SQLAlchemyError:
-                log.warning("run %d: its end could not be recorded; it will be lost when its lease ends", run_id)
 
     def run_now(self, name: str) -> int:
         """Begins a run, whatever the schedule, and returns its id. Raises Refused, or KeyError without such a job."""
@@ -112,7 +118,9 @@ class Scheduler:
                 was_busy = False
                 self._pause(error)
             # After a claim at once, because the next moment of that job may come before the next tick.
-            self._stopping.wait(SHORT_PAUSE if was_busy else max(SHORT_PAUSE, began + TICK - time.monotonic()))
+            self._stopping.wait(
+                uniform(0, SHORT_PAUSE) if was_busy else max(SHORT_PAUSE, began + TICK - time.monotonic())
+            )
         self._table.stop_looking()
 
     def _pause(self, error: Exception) -> None:
@@ -143,10 +151,12 @@ class Scheduler:
         self._component.publish("up", TICK + self._patience, latency_ms=(looked_at - began) * 1000)
         self._renew()
         was_busy = False
-        for row in sorted(rows, key=lambda row: (row.next_run_at or row.now, random())):
-            if not self._stopping.is_set():
-                was_busy |= self._attend(row, looked_at)
-        return was_busy
+        with suppress(LostRace):  # then look again, at what the others have left
+            for row in sorted(rows, key=lambda row: (row.next_run_at or row.now, random())):
+                if not self._stopping.is_set():
+                    was_busy |= self._attend(row, looked_at)
+            return was_busy
+        return True
 
     def _renew(self) -> None:
         with self._lock:
@@ -167,7 +177,6 @@ class Scheduler:
         try:
             after = parse(row.cron, row.timezone)
             function = find_function(row.func, row.args, row.kwargs)
-            next_run_at = after(row.now)
         except LookupError as error:  # perhaps a replica with newer code has this function
             if row.status == "new" or (row.next_run_at and row.now - row.next_run_at > LATE):
                 self._reject(row, str(error.args[0]))
@@ -179,7 +188,7 @@ class Scheduler:
         if row.status == "scheduled" and row.planned_by == definition and row.next_run_at:
             self._claim(row, looked_at, after, function)
             return True
-        self._table.plan(row, next_run_at=next_run_at, planned_by=definition, status="scheduled", reason=None)
+        self._table.plan(row, next_run_at=after(row.now), planned_by=definition, status="scheduled", reason=None)
         return False
 
     def _reject(self, row: Row[Any], reason: str) -> None:
@@ -244,7 +253,7 @@ class Scheduler:
 def start_jobs(service: Service) -> str:
     """The stage: starts the scheduler."""
     component = service.health.add(Component("jobs", required=False))
-    service.scheduler = Scheduler(service.settings, component, service.boot.stopping)
+    service.scheduler = Scheduler(service.settings, component, service.boot)
     service.closers.append(service.scheduler.close)
     service.scheduler.start()
     return f"{', '.join(FUNCTIONS)}; {service.settings.jobs_threads} threads"

@@ -270,6 +270,20 @@ def test_a_stop_waits_for_what_runs_and_claims_nothing_more(
     assert column(server, "endless", "running_for") is None
 
 
+def test_a_stop_ends_in_time_beside_a_frozen_database(replica: Callable[..., Service], server: DatabaseServer) -> None:
+    """A run is under way and MySQL answers nothing: the exit code is 0 before Docker would kill."""
+    service = replica()
+    add(server, "endless", "trace", "@every 1s", '{"seconds": 600}')
+    wait_for(lambda: traces(server, "endless", "begin"), service)
+    server.freeze()
+
+    began = time.monotonic()
+    code = service.terminate()
+
+    assert code == 0
+    assert 7 < time.monotonic() - began < 15  # 9.5, and what a busy machine adds
+
+
 def test_an_outage_of_the_database_is_two_lines(replica: Callable[..., Service], server: DatabaseServer) -> None:
     """The scheduler lives on; a run that ends meanwhile is recorded afterwards, and nothing is lost."""
     service = replica()
