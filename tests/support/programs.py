@@ -389,6 +389,8 @@ def who_asks(_: str) -> App:
         response.headers["Referrer-Policy"] = "same-origin"
         return {"client": request.client and request.client.host, "scheme": request.url.scheme}
 
+    return with_routes(router)
+
 
 def loaded(_: str) -> App:
     """`/loaded` tells what this process has imported, and its threads."""
