@@ -63,10 +63,11 @@ def test_redis_goes_away_and_comes_back(replicas: Stack) -> None:
     replicas.compose("exec", "-T", "redis", "sh", "-c", f"{password} set kept yes")
     before = probe(replicas)
 
-    replicas.compose("pause", "redis")
+    replicas.compose("kill", "--signal", "SIGSTOP", "redis")
     replicas.until(lambda: probe(replicas).startswith("degraded"))
     degraded = probe(replicas)
-    replicas.compose("unpause", "redis")
+    replicas.compose("kill", "--signal", "SIGCONT", "redis")
+    replicas.until(lambda: probe(replicas).startswith("ok"))
     replicas.compose("kill", "redis")
     replicas.compose("start", "redis")
     replicas.until(lambda: probe(replicas).startswith("ok"))
