@@ -85,6 +85,7 @@ def test_what_is_off_is_not_imported(start: Start) -> None:
     assert "scheduler" not in loaded["threads"]
 
 
+@pytest.mark.prd("JOB-02")
 def test_the_first_start_adds_the_jobs_that_say_when(start: Start, server: DatabaseServer) -> None:
     """Both jobs of jobs.py have a row; a second start leaves what has been changed."""
     service = start(JOBS="on")
@@ -102,6 +103,7 @@ def test_the_first_start_adds_the_jobs_that_say_when(start: Start, server: Datab
     assert service.health()["jobs"]["status"] == "up"
 
 
+@pytest.mark.prd("JOB-02")
 def test_a_row_edited_with_any_client_counts_at_once(replica: Callable[..., Service], server: DatabaseServer) -> None:
     """INSERT, another cron, off and on again: each without a restart, and nothing counts as missed."""
     service = replica()
@@ -122,6 +124,7 @@ def test_a_row_edited_with_any_client_counts_at_once(replica: Callable[..., Serv
     assert set(states(server, "edited")) <= {"succeeded", "running"}
 
 
+@pytest.mark.prd("JOB-01")
 def test_replicas_share_the_work(replica: Callable[..., Service], server: DatabaseServer) -> None:
     """Three replicas, ten jobs a second: each moment once, no deadlock."""
     replicas = [replica() for _ in range(3)]
@@ -140,6 +143,7 @@ def test_replicas_share_the_work(replica: Callable[..., Service], server: Databa
     assert server.sql("SELECT DISTINCT state FROM app.job_runs") == [("succeeded",)]
 
 
+@pytest.mark.prd("JOB-01")
 def test_the_clock_of_a_replica_does_not_matter(replica: Callable[..., Service], server: DatabaseServer) -> None:
     """One replica is ten minutes ahead, one is ten behind (libfaketime): nothing double, nothing missed."""
     wrong = {"LD_PRELOAD": FAKETIME, "FAKETIME_DONT_FAKE_MONOTONIC": 1}
@@ -157,6 +161,7 @@ def test_the_clock_of_a_replica_does_not_matter(replica: Callable[..., Service],
     assert server.sql("SELECT DISTINCT state FROM app.job_runs") == [("succeeded",)]
 
 
+@pytest.mark.prd("JOB-03")
 def test_a_killed_run_is_lost_and_runs_again_only_if_it_says_so(
     replica: Callable[..., Service], server: DatabaseServer
 ) -> None:
@@ -179,6 +184,7 @@ def test_a_killed_run_is_lost_and_runs_again_only_if_it_says_so(
     assert other.log.count("is lost: no sign of life") == 2
 
 
+@pytest.mark.prd("JOB-03")
 def test_a_living_run_keeps_its_lease(replica: Callable[..., Service], server: DatabaseServer) -> None:
     """A run three times as long as its lease is not lost, and its interval does not make it overlap."""
     replicas = [replica(), replica()]
@@ -193,6 +199,7 @@ def test_a_living_run_keeps_its_lease(replica: Callable[..., Service], server: D
         service.process.kill()
 
 
+@pytest.mark.prd("JOB-04")
 @pytest.mark.parametrize(("func", "state"), [("trace", "missed"), ("trace_again", "succeeded")])
 def test_hours_without_a_replica_are_one_row(
     replica: Callable[..., Service], server: DatabaseServer, func: str, state: str
@@ -211,6 +218,7 @@ def test_hours_without_a_replica_are_one_row(
     assert column(server, "hourly", "next_run_at > UTC_TIMESTAMP()") == 1
 
 
+@pytest.mark.prd("JOB-02")
 def test_a_row_that_nobody_can_run_says_why(replica: Callable[..., Service], server: DatabaseServer) -> None:
     """Bad cron, zone, function, arguments: that row is invalid, the others run; put right, it is scheduled."""
     service = replica()
@@ -252,6 +260,7 @@ def test_a_failure_is_a_row_and_a_log_line(start: Start, server: DatabaseServer)
     assert service.health()["status"] == "ok"
 
 
+@pytest.mark.prd("JOB-03")
 def test_a_stop_waits_for_what_runs_and_claims_nothing_more(
     replica: Callable[..., Service], server: DatabaseServer
 ) -> None:
@@ -270,6 +279,7 @@ def test_a_stop_waits_for_what_runs_and_claims_nothing_more(
     assert column(server, "endless", "running_for") is None
 
 
+@pytest.mark.prd("JOB-03")
 def test_a_stop_ends_in_time_beside_a_frozen_database(replica: Callable[..., Service], server: DatabaseServer) -> None:
     """A run is under way and MySQL answers nothing: the exit code is 0 before Docker would kill."""
     service = replica()
@@ -304,6 +314,7 @@ def test_an_outage_of_the_database_is_two_lines(replica: Callable[..., Service],
     assert service.terminate() == 0
 
 
+@pytest.mark.prd("JOB-03")
 def test_a_frozen_replica_loses_its_run_and_cannot_end_it(
     replica: Callable[..., Service], server: DatabaseServer
 ) -> None:
@@ -323,6 +334,7 @@ def test_a_frozen_replica_loses_its_run_and_cannot_end_it(
     assert states(server, "frozen") == {"lost": 1, "succeeded": 1}
 
 
+@pytest.mark.prd("JOB-01")
 def test_a_moment_that_has_had_its_run_does_not_run_again(
     replica: Callable[..., Service], server: DatabaseServer
 ) -> None:

@@ -50,6 +50,7 @@ def runs_until(ask: Ask, service: Service, job: str, what: Callable[[list[Any]],
     return runs
 
 
+@pytest.mark.prd("JOB-05")
 def test_a_run_now(ask: Ask, service: Service) -> None:
     """202 with the run's id; the run is in the lists; the schedule stays as it was."""
     begun = ask("/yearly/run", "POST")
@@ -75,6 +76,7 @@ def test_a_run_now_does_not_overlap(ask: Ask, service: Service) -> None:
     service.process.kill()
 
 
+@pytest.mark.prd("JOB-05")
 def test_a_change_counts_at_once(ask: Ask, service: Service) -> None:
     """Cron, zone, arguments and the switch; what is left out stays."""
     changed = ask("/yearly", "PATCH", {"cron": "30 0 1 1 *", "timezone": "Asia/Seoul", "kwargs": {"seconds": 0.1}})
@@ -89,6 +91,7 @@ def test_a_change_counts_at_once(ask: Ask, service: Service) -> None:
     assert runs[-1]["state"] in {"running", "succeeded"}
 
 
+@pytest.mark.prd("JOB-05")
 @pytest.mark.parametrize(
     ("change", "field", "words"),
     [
@@ -110,6 +113,7 @@ def test_a_mistake_is_422_with_the_place(ask: Ask, change: object, field: str, w
     assert [job["cron"] for job in ask("").json] == [job["cron"] for job in before]
 
 
+@pytest.mark.prd("JOB-05")
 def test_only_administrators(ask: Ask, service: Service, start: Start) -> None:
     """401 without a token, 404 for an unknown name, 405 for a removal; without JOBS=on there are no such paths."""
     anonymous = [service.ask(f"/api/jobs{path}", method) for path, method in (("", "GET"), ("/yearly/run", "POST"))]

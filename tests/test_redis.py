@@ -33,6 +33,7 @@ def is_in(status: str, reason: str | None = None) -> Callable[[Any], bool]:
     return lambda body: body["status"] == status and body.get("redis", {}).get("reason") == reason
 
 
+@pytest.mark.prd("RED-01")
 def test_without_an_address_redis_is_not_there(start: Start) -> None:
     """No REDIS_URL: the stage is skipped and says why, /health has no redis, and an endpoint that wants it gets 503."""
     service = start(program="redis_user")
@@ -45,6 +46,7 @@ def test_without_an_address_redis_is_not_there(start: Start) -> None:
     assert (answer.status, answer.json["reason"]) == (503, "not_configured")
 
 
+@pytest.mark.prd("RED-01")
 def test_what_is_off_is_not_imported(start: Start) -> None:
     """Without REDIS_URL neither the library nor our module is imported, and no thread watches anything."""
     service = start(program="loaded")
@@ -71,6 +73,7 @@ def test_an_endpoint_uses_redis(start: Start, redis: RedisServer) -> None:
     assert redis.password not in service.everything_said
 
 
+@pytest.mark.prd("RED-02")
 def test_a_missing_redis_does_not_delay_the_start(start: Start) -> None:
     """Nothing listens: the service gets ready, degraded, with the reason; endpoints without Redis answer."""
     service = start(program="redis_user", REDIS_URL=f"redis://127.0.0.1:{free_port()}")
@@ -83,6 +86,7 @@ def test_a_missing_redis_does_not_delay_the_start(start: Start) -> None:
     assert (request.status, request.json["reason"]) == (503, "connection_refused")
 
 
+@pytest.mark.prd("RED-02")
 def test_a_black_hole_does_not_delay_the_start(start: Start, redis: RedisServer) -> None:
     """Redis accepts and never answers: the stage takes a quarter second, and /health says timeout in time."""
     redis.freeze()
@@ -93,6 +97,7 @@ def test_a_black_hole_does_not_delay_the_start(start: Start, redis: RedisServer)
     assert stage(body, "external services")["seconds"] < 0.8  # a quarter second, and what a busy machine adds
 
 
+@pytest.mark.prd("RED-02")
 def test_a_frozen_redis_costs_each_request_at_most_a_second(start: Start, redis: RedisServer) -> None:
     """Sixty clients at once: none waits longer than a second, none gets a 500, and it heals by itself."""
     service = start(program="redis_user", REDIS_URL=redis.url)
@@ -152,6 +157,7 @@ def test_a_fault_of_the_network_is_named(start: Start, redis: RedisServer, fault
         service.wait_until_ok()
 
 
+@pytest.mark.prd("RED-02")
 def test_what_redis_refuses_is_named(start: Start, redis: RedisServer) -> None:
     """Out of memory, read-only, refused writes: no endpoint gets a 500, and each has its reason."""
     service = start(program="redis_user", REDIS_URL=redis.url)
@@ -182,6 +188,7 @@ def test_what_redis_refuses_is_named(start: Start, redis: RedisServer) -> None:
     assert seen == {reason: reason for reason in seen}
 
 
+@pytest.mark.prd("RED-03")
 def test_a_required_redis_is_waited_for(start: Start, redis: RedisServer) -> None:
     """REDIS_REQUIRED=true makes it like the database: the start waits, an outage is 503."""
     redis.kill()
@@ -199,6 +206,7 @@ def test_a_required_redis_is_waited_for(start: Start, redis: RedisServer) -> Non
     assert answer.status == 503
 
 
+@pytest.mark.prd("RED-03")
 @pytest.mark.parametrize(("password", "code"), [(None, 69), ("wrong", 77)])
 def test_a_required_redis_that_cannot_be_used_ends_the_start(
     start: Start, redis: RedisServer, password: str | None, code: int
@@ -285,6 +293,7 @@ def test_sigterm_ends_the_wait_for_a_frozen_redis(start: Start, redis: RedisServ
     assert service.terminate() == 0
 
 
+@pytest.mark.prd("RED-04")
 def test_the_throttle_of_logins_is_shared(start: Start, redis: RedisServer) -> None:
     """Ten failures at two replicas together lock both; with a frozen Redis a login works on."""
     accounts = {"JWT_SECRET": "the key of the tests, which is long enough", "REDIS_URL": redis.url}

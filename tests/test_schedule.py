@@ -15,6 +15,7 @@ def moments(cron: str, timezone: str, begin: str, end: str) -> list[str]:
     return found
 
 
+@pytest.mark.prd("JOB-04")
 @pytest.mark.parametrize(
     ("cron", "timezone", "begin", "end", "expected"),
     [
@@ -69,6 +70,7 @@ def test_a_mistake_is_named_with_its_place(cron: str, timezone: str, words: str)
 NOON = datetime(2026, 1, 1, 12)
 
 
+@pytest.mark.prd("JOB-04")
 @pytest.mark.parametrize(
     ("cron", "late", "catch_up", "run", "missed", "next_moment"),
     [

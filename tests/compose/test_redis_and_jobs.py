@@ -40,6 +40,7 @@ def probe(stack: Stack) -> str:
     return stack.compose("exec", "-T", "--index", "2", "fastapi", "python", "probe.py").strip()
 
 
+@pytest.mark.prd("JOB-01")
 def test_replicas_run_each_moment_once(replicas: Stack) -> None:
     """Ten jobs a second, one replica killed in between: no moment is missing, none is double, no deadlock."""
     rows = ", ".join(f"('job-{number}', 'heartbeat', '@every 1s')" for number in range(10))
@@ -57,6 +58,7 @@ def test_replicas_run_each_moment_once(replicas: Stack) -> None:
     assert "deadlock" not in replicas.log("fastapi").lower()
 
 
+@pytest.mark.prd("RED-02")
 def test_redis_goes_away_and_comes_back(replicas: Stack) -> None:
     """Frozen, Redis makes the replicas degraded, not unhealthy; its data survives its death."""
     password = 'REDISCLI_AUTH="$REDIS_PASSWORD" redis-cli'
