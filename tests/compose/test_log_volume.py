@@ -14,7 +14,7 @@ services:
     environment: {{LOG_DIR: /var/log/app}}
     {volume}
 """
-SMALL = 'tmpfs: ["/var/log/app:size=64k,mode=1777"]'
+SMALL = 'tmpfs: ["/var/log/app:size=64k,uid=10001"]'
 READ_ONLY = "volumes: [{type: volume, target: /var/log/app, read_only: true}]"
 
 
