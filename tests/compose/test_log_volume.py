@@ -15,7 +15,7 @@ services:
     {volume}
 """
 SMALL = 'tmpfs: ["/var/log/app:size=64k,uid=10001"]'
-READ_ONLY = "volumes: [{type: volume, target: /var/log/app, read_only: true}]"
+READ_ONLY = "volumes: [{type: volume, source: logs, target: /var/log/app, read_only: true}]\nvolumes: {logs: }"
 
 
 def lines(stack: Stack) -> str:
