@@ -11,8 +11,8 @@ pytestmark = pytest.mark.compose
 
 FILES = "docker-compose{}.yml"
 BASES = [[""], ["", ".secrets"], [".external-db"], [".external-db", ".dev"], [".prod"], [".prod", ".prod-mysql"]]
-COMBINATIONS = [*BASES, ["", ".logs"], *([*base, ".monitoring"] for base in BASES)]
-SETTINGS = {"SITE": "site.test", "MYSQL_HOST": "mysql"}  # what .env.example has no value for
+COMBINATIONS = [*BASES, ["", ".logs"], ["", ".redis"], *([*base, ".monitoring"] for base in BASES)]
+SETTINGS = {"SITE": "site.test", "MYSQL_HOST": "mysql", "REDIS_PASSWORD": "abc"}  # what .env.example has no value for
 
 
 @pytest.mark.parametrize("parts", COMBINATIONS, ids=["+".join(each) or "base" for each in COMBINATIONS])
