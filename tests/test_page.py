@@ -18,6 +18,7 @@ from proxy import Proxy
 
 from health import Component
 from mysql_faults import _HINTS, _NO_TCP_CONNECTION
+from redis_faults import _HINTS as REDIS_HINTS
 
 Visit = Callable[..., Visitor]
 Act = Callable[[], None]
@@ -180,6 +181,7 @@ def test_everything_is_korean_on_the_korean_page(start: Start, visitor: Visit) -
     only_requests = {"deadlock", "lock_timeout", "read_only", "disk_full", "starting", "pool_exhausted"}
     hints = [text.format(**values) for reason, text in _HINTS.items() if reason not in only_requests]
     hints += [_NO_TCP_CONNECTION.format(**values), str(stale.snapshot.hint)]
+    hints += [text.format(**values) for reason, text in REDIS_HINTS.items() if reason != "not_configured"]
 
     known = [page.evaluate("translated", text) for text in hints]
     details = [page.evaluate("translated", text) for text in ("REDIS_URL is not set", "attempt 7, 12 s left", "my own")]
