@@ -89,7 +89,7 @@ def include_routers(service: Service) -> str:
     service.app.include_router(health_router)
     add_docs(service.app)
     service.app.router.default = service.app.router.not_found
-    return ", ".join(router.prefix or "/" for router in routers)
+    return ", ".join(dict.fromkeys(router.prefix or "/" for router in routers))
 
 
 def wait_for_database(service: Service) -> str:
