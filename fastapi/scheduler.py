@@ -22,6 +22,7 @@ from boot import Boot, class_and_place
 from faults import Fault
 from health import Component
 from job_functions import FUNCTIONS, Function, Run, find_function
+from job_metrics import JobMetrics
 from job_table import JobTable, LostRace
 from logs import request_id
 from mysql_faults import explain
@@ -51,6 +52,7 @@ class Scheduler:
         self._boot = boot
         self._stopping = boot.stopping
         self._table = JobTable(settings)
+        self.metrics = JobMetrics()
         self._patience = settings.db_connect_timeout + TICK_TIMEOUT
         self._has_added = False
         self._paused = False
@@ -81,6 +83,7 @@ class Scheduler:
             log.warning("run %d of job %s interrupted: it did not end in %.0f s", run_id, row.name, STOP_GRACE)
             with suppress(SQLAlchemyError):  # then it will be lost when its lease ends
                 self._table.end(run_id, row.id, moment, "interrupted", "its replica was stopped")
+                self.metrics.record(row.name, "interrupted")
 
     def run_now(self, name: str) -> int:
         """Begins a run, whatever the schedule, and returns its id. Raises Refused, or KeyError without such a job."""
@@ -170,6 +173,7 @@ class Scheduler:
         if row.lease_until and row.lease_until < row.now:
             if time.monotonic() >= self._may_be_lost_at and self._table.end_lost(row):
                 log.warning("job %s: its run for %s UTC is lost: no sign of life", row.name, row.running_for)
+                self.metrics.record(row.name, "lost")
             return False
         if not row.enabled:
             self._table.plan(row, next_run_at=None, planned_by=None, status="new", reason=None)
@@ -208,6 +212,8 @@ class Scheduler:
         choice, run_id = choose(after, row.next_run_at, now, function.catch_up), None
         try:
             run_id = self._table.claim(row, choice)
+            if choice.missed:
+                self.metrics.record(row.name, "missed")
         finally:
             if run_id is None:
                 self._free_threads.release()
@@ -242,7 +248,9 @@ class Scheduler:
         """Records the end, however long the database is away."""
         while True:
             try:
-                if not self._table.end(run_id, row.id, moment, state, mistake):
+                if self._table.end(run_id, row.id, moment, state, mistake):
+                    self.metrics.record(row.name, state)
+                else:
                     log.warning("run %d %s, but was recorded as lost before", run_id, state)
                 return
             except SQLAlchemyError:  # the log says already that the jobs pause
@@ -255,5 +263,6 @@ def start_jobs(service: Service) -> str:
     component = service.health.add(Component("jobs", required=False))
     service.scheduler = Scheduler(service.settings, component, service.boot)
     service.closers.append(service.scheduler.close)
+    service.collectors.append(service.scheduler.metrics.collect)
     service.scheduler.start()
     return f"{', '.join(FUNCTIONS)}; {service.settings.jobs_threads} threads"

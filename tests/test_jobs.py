@@ -72,6 +72,26 @@ def check_each_moment_once(server: DatabaseServer, interval: int) -> int:
     return number
 
 
+@pytest.mark.prd("JOB-01")
+def test_runs_are_in_the_metrics(replica: Callable[..., Service], server: DatabaseServer) -> None:
+    """/metrics counts the runs of this replica by job and outcome, and says when a job last succeeded."""
+    service = replica(may_trace=True)
+    add(server, "good", "trace", "@every 1s")
+    add(server, "bad", "failing", "@every 1s")
+
+    def scrape() -> dict[str, float]:
+        lines = [line for line in service.ask("/metrics").text.splitlines() if line.startswith("scheduled_job")]
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+    succeeded = 'scheduled_job_runs_total{job="good",outcome="succeeded"}'
+    failed = 'scheduled_job_runs_total{job="bad",outcome="failed"}'
+    found = wait_for(lambda: {succeeded, failed} <= scrape().keys() and scrape(), service)
+
+    assert found[succeeded] >= 1
+    assert abs(found['scheduled_job_last_success_timestamp_seconds{job="good"}'] - time.time()) < 60
+    assert 'scheduled_job_last_success_timestamp_seconds{job="bad"}' not in found
+
+
 def test_what_is_off_is_not_imported(start: Start) -> None:
     """JOBS=off: the stage is skipped, no module of the scheduler is imported, and no thread runs."""
     service = start(program="loaded")
