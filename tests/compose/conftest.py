@@ -109,3 +109,8 @@ def empty_stack(request: pytest.FixtureRequest, new_stack: NewStack) -> Stack:
     """A project without a volume yet: the test runs once on MySQL, once on MariaDB."""
     mariadb = request.param == "mariadb"
     return new_stack(MYSQL_IMAGE=request.getfixturevalue("mariadb_image") if mariadb else None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The swarm comes last: an engine that leaves a swarm forgets the names of the containers that run already."""
+    items.sort(key=lambda item: item.path.name == "test_swarm.py")
