@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from document import blocks
@@ -11,7 +12,19 @@ from prd import ENGLISH, OTHER_THAN_ITEMS, PAIRS, items, proofs, verified
 from reader import PROJECT, differences, run
 
 TEXTS = [*PAIRS, *PAIRS.values()]
-DOCKER = pytest.param("docker", marks=pytest.mark.compose)
+
+
+def typed() -> list[Any]:
+    """Each document with each of the two ways in which it has commands."""
+    marks = {"local": (), "docker": (pytest.mark.compose,)}
+    return [
+        pytest.param(kind, document, marks=marks[kind], id=f"{kind}-{document}")
+        for kind in marks
+        for document in OTHER_THAN_ITEMS
+        if any(block.run_in(kind) for block in blocks(PROJECT / document))
+    ]
+
+
 MADE_LATER = {".env", ".venv", "docker-compose.override.yml"}  # by a command of the text, or by its reader
 
 
@@ -138,8 +151,7 @@ def test_the_text_says_where_to_ask_again(document: str) -> None:
 
 @pytest.mark.prd("DOC-04")
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("document", OTHER_THAN_ITEMS)
-@pytest.mark.parametrize("kind", ["local", DOCKER])
+@pytest.mark.parametrize(("kind", "document"), typed())
 def test_the_commands_of_a_document(kind: str, document: str, pause: float) -> None:
     """Typed one after the other in a fresh copy, the commands print what the document shows."""
     wrong = differences(run(kind, PROJECT / document, pause=pause))
