@@ -1,4 +1,4 @@
-"""What the three everyday subjects share: an engine as tutorials make it, and one round trip over it.
+"""What the everyday subjects share: the address, an engine as tutorials make it, and one round trip over it.
 
 Kinder than most tutorials in one point: the driver gets timeouts, so that a silent server is noticed at all.
 """
@@ -7,17 +7,16 @@ import os
 
 from sqlalchemy import URL, create_engine, text
 
+url = URL.create(
+    "mysql+pymysql",
+    os.environ["MYSQL_USER"],
+    os.environ["MYSQL_PASSWORD"],
+    os.environ["MYSQL_HOST"],
+    int(os.environ["MYSQL_PORT"]),
+    os.environ["MYSQL_DATABASE"],
+)
 engine = create_engine(
-    URL.create(
-        "mysql+pymysql",
-        os.environ["MYSQL_USER"],
-        os.environ["MYSQL_PASSWORD"],
-        os.environ["MYSQL_HOST"],
-        int(os.environ["MYSQL_PORT"]),
-        os.environ["MYSQL_DATABASE"],
-    ),
-    pool_pre_ping=True,
-    connect_args={"connect_timeout": 2, "read_timeout": 2, "write_timeout": 2},
+    url, pool_pre_ping=True, connect_args={"connect_timeout": 2, "read_timeout": 2, "write_timeout": 2}
 )
 
 

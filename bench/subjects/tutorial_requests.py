@@ -4,28 +4,15 @@ Fair: it is FastAPI's and SQLAlchemy's documentation put together, with a pool a
 `uvicorn` as everybody starts it, its access log included. `/untyped` has no response model.
 """
 
-import os
 from collections.abc import Iterator
 from typing import Annotated, Any
 
+from common import url
 from fastapi import Depends, FastAPI
-from sqlalchemy import URL, create_engine, text
+from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-engine = create_engine(
-    URL.create(
-        "mysql+pymysql",
-        os.environ["MYSQL_USER"],
-        os.environ["MYSQL_PASSWORD"],
-        os.environ["MYSQL_HOST"],
-        int(os.environ["MYSQL_PORT"]),
-        os.environ["MYSQL_DATABASE"],
-    ),
-    pool_pre_ping=True,
-    pool_size=10,
-    max_overflow=10,
-    pool_timeout=5,
-)
+engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10, pool_timeout=5)
 SessionLocal = sessionmaker(engine)
 app = FastAPI()
 
