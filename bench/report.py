@@ -161,12 +161,12 @@ def write(samples: Samples, database: str, load_generator: str, minutes: float, 
 
 
 def _crowds(samples: Samples) -> str:
-    columns = [name.removesuffix(" rate") for name in samples if name.startswith("clients ") and name.endswith(" rate")]
+    columns = [f"clients {clients}" for clients in ("20", "60", "100", "200", "400", "20 afterwards")]
     rows = []
     for subject in samples["clients 20 rate"]:
         cells = []
         for column in columns:
-            rate, failed, p99 = (samples[f"{column} {figure}"][subject][0] for figure in ("rate", "failed", "p99"))
+            rate, failed, p99 = (median(samples[f"{column} {figure}"][subject]) for figure in ("rate", "failed", "p99"))
             cells.append(f"{rate:.0f} /s, {failed:.0f} failed, {p99:.0f} ms")
         name, path = subject.split()
         rows.append([f"{NAMES.get(name, NAMES['service'])} `{path}`", *cells])
