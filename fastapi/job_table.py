@@ -6,7 +6,7 @@ The clock is that of the database. The version of a row is compared and set, so 
 import logging
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -62,6 +62,18 @@ class JobTable:
         if self._looking is None:
             self._looking = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         return list(self._looking.execute(select(job.__table__, NOW.label("now")).where(wanted)))
+
+    def overview(self, number: int) -> Sequence[Row[Any]]:
+        """So many jobs, each with its last run: those that run, then those that are due next."""
+        job, last = ScheduledJob, select(JobRun.id).where(JobRun.job_id == ScheduledJob.id)
+        last = last.order_by(JobRun.scheduled_for.desc()).limit(1)
+        columns = (job.name, job.enabled, job.status, job.reason, job.running_for, job.next_run_at, JobRun.state)
+        since = func.coalesce(JobRun.finished_at, JobRun.started_at).label("since")
+        rows = select(*columns, since, func.count().over().label("total")).select_from(job)
+        rows = rows.outerjoin(JobRun, JobRun.id == last.scalar_subquery())
+        rows = rows.order_by(job.running_for.is_(None), job.next_run_at.is_(None), job.next_run_at, job.name)
+        with self._engine.connect() as db:
+            return db.execute(rows.limit(number)).all()
 
     def stop_looking(self) -> None:
         """Gives up the connection of `look`, which makes a new one."""

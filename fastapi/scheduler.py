@@ -23,6 +23,7 @@ from faults import Fault
 from health import Component
 from job_functions import FUNCTIONS, Function, Run, find_function
 from job_metrics import JobMetrics
+from job_overview import SHOWN, JobOverview
 from job_table import JobTable, LostRace
 from logs import request_id
 from mysql_faults import explain
@@ -53,6 +54,7 @@ class Scheduler:
         self._stopping = boot.stopping
         self._table = JobTable(settings)
         self.metrics = JobMetrics()
+        self.overview = JobOverview()
         self._patience = settings.db_connect_timeout + TICK_TIMEOUT
         self._has_added = False
         self._paused = False
@@ -152,6 +154,8 @@ class Scheduler:
         rows = self._table.look(ahead=TICK)
         looked_at = time.monotonic()
         self._component.publish("up", TICK + self._patience, latency_ms=(looked_at - began) * 1000)
+        if self.overview.is_due:
+            self.overview.publish(self._table.overview(SHOWN))
         self._renew()
         was_busy = False
         with suppress(LostRace):  # then look again, at what the others have left
@@ -264,5 +268,7 @@ def start_jobs(service: Service) -> str:
     service.scheduler = Scheduler(service.settings, component, service.boot)
     service.closers.append(service.scheduler.close)
     service.collectors.append(service.scheduler.metrics.collect)
+    if service.health.details:
+        service.app.probes["/health/jobs"] = service.scheduler.overview.answer
     service.scheduler.start()
     return f"{', '.join(FUNCTIONS)}; {service.settings.jobs_threads} threads"

@@ -403,3 +403,35 @@ def test_an_idle_scheduler_asks_once_a_second(replica: Callable[..., Service], s
     log = "SELECT argument FROM mysql.general_log WHERE user_host LIKE 'app%' AND argument <> 'SELECT 1'"
     statements = [str(argument) for (argument,) in server.sql(log)]
     assert 1 < len(statements) <= seconds + 1, statements
+
+
+@pytest.mark.prd("PAGE-07")
+def test_the_overview_for_the_page(replica: Callable[..., Service], server: DatabaseServer) -> None:
+    """The jobs that are due next, with their last runs on whichever replica; at most eight, and how many there are."""
+    asked, other = replica(), replica()
+    other.terminate()
+    for number in range(9):
+        add(server, f"later-{number}", "nothing", "@every 366d")
+    add(server, "long", "trace", "@every 1s", '{"seconds": 600}')
+    add(server, "good", "nothing", "@every 1s")
+
+    def overview() -> dict[str, Any]:
+        body = asked.ask("/health/jobs").json
+        jobs = {job["name"]: job for job in body["jobs"]}
+        return {**body, "jobs": jobs} if jobs.get("good", {}).get("last_state") == "succeeded" else {}
+
+    body = wait_for(overview, asked)
+
+    assert body["total"] == 13
+    assert len(body["jobs"]) == 8
+    assert body["jobs"]["long"]["status"] == "running"
+    assert body["jobs"]["good"]["last_at"] < body["jobs"]["good"]["next_at"]
+
+
+@pytest.mark.prd("PAGE-07")
+def test_no_overview_without_details(start: Start) -> None:
+    """HEALTH_DETAILS=false keeps the names of the jobs to itself."""
+    service = start(JOBS="on", HEALTH_DETAILS="false")
+    service.wait_until_ok()
+
+    assert service.ask("/health/jobs").status == 404

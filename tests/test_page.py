@@ -157,6 +157,32 @@ def test_an_optional_component(start: Start, visitor: Visit, tmp_path: Path) -> 
     assert page.locator("#icon").get_attribute("href") != icon
 
 
+@pytest.mark.prd("PAGE-07")
+@pytest.mark.parametrize(
+    ("locale", "words"),
+    [("en-GB", ("succeeded", "failed", "next in", "switched off")), ("ko-KR", ("성공", "실패", "뒤 실행", "꺼짐"))],
+)
+def test_jobs(start: Start, server: DatabaseServer, visitor: Visit, locale: str, words: tuple[str, ...]) -> None:
+    """The last run of each job and the next one are on the page, and follow the table without a reload."""
+    service = start(program="jobs_of_tests", JOBS="on")
+    service.wait_until_ok()
+    values = "('good', 'nothing', '@every 1s'), ('bad', 'failing', '@every 1s'), ('wrong', 'nothing', 'often')"
+    server.sql(f"INSERT INTO app.scheduled_jobs (name, func, cron) VALUES {values}")
+    succeeded, failed, next_in, switched_off = words
+
+    page = visitor(locale=locale).visit(service.port)
+    row = page.locator("#jobs li")
+    expect(row.filter(has_text="good")).to_contain_text(succeeded)
+    expect(row.filter(has_text="good")).to_contain_text(next_in)
+    expect(row.filter(has_text="bad")).to_contain_text(failed)
+    expect(row.filter(has_text="wrong")).to_contain_text("cron: has 1 fields")
+    found = axe_violations(page)
+    server.sql("UPDATE app.scheduled_jobs SET enabled = 0 WHERE name = 'good'")
+
+    expect(row.filter(has_text="good")).to_contain_text(switched_off)
+    assert found == []
+
+
 def test_a_long_stage_shows_its_progress(start: Start, visitor: Visit) -> None:
     """While a stage is at work the page says which one, and how far it is."""
     service = start(program="careful_stage")
