@@ -51,4 +51,6 @@ def _shown(row: Row[Any]) -> dict[str, Any]:
 
 
 def _utc(moment: datetime | None) -> str | None:
-    return moment and moment.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        None if moment is None else moment.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )

@@ -6,11 +6,24 @@ The clock is that of the database. The version of a row is compared and set, so 
 import logging
 import os
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import URL, Row, Update, and_, create_engine, func, insert, literal_column, or_, select, update
+from sqlalchemy import (
+    URL,
+    Row,
+    Update,
+    and_,
+    bindparam,
+    create_engine,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.engine import Connection as EngineConnection
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import sessionmaker
@@ -22,6 +35,26 @@ from schedule import Choice
 from settings import Settings
 
 NOW = literal_column("UTC_TIMESTAMP(6)", TIME)
+
+# The statements of every run, made once: SQLAlchemy takes longer to make one than MariaDB to run it.
+# Compare-and-set: changes the row only where it is still as it was read.
+CHANGE = (
+    update(ScheduledJob)
+    .where(
+        ScheduledJob.id == bindparam("read_id"),
+        ScheduledJob.version == bindparam("read_version"),
+        ScheduledJob.enabled == bindparam("read_enabled"),
+    )
+    .values(version=ScheduledJob.version + 1)
+)
+# Ends the run of that moment, and no other one that may have begun since.
+FREE = (
+    update(ScheduledJob)
+    .where(ScheduledJob.id == bindparam("freed_id"), ScheduledJob.running_for == bindparam("moment"))
+    .values(running_for=None, lease_until=None)
+)
+INSERT_RUN = insert(JobRun).values(started_at=NOW)
+END_RUN = update(JobRun).where(JobRun.id == bindparam("run_id"), JobRun.state == "running").values(finished_at=NOW)
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +82,9 @@ class JobTable:
         self.session = sessionmaker(self._engine, expire_on_commit=False)
         self._owner = f"{socket.gethostname()[:80]}:{os.getpid()}"
         self._lease = _from_now(settings.jobs_lease)
+        free = CHANGE.where(ScheduledJob.running_for.is_(None))
+        self._begin = free.values(running_for=bindparam("moment"), lease_until=self._lease, last_run_at=NOW)
+        self._begin_due = self._begin.where(ScheduledJob.next_run_at <= NOW)
         self._looking: EngineConnection | None = None
 
     def look(self, ahead: float) -> list[Row[Any]]:
@@ -63,17 +99,17 @@ class JobTable:
             self._looking = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         return list(self._looking.execute(select(job.__table__, NOW.label("now")).where(wanted)))
 
-    def overview(self, number: int) -> Sequence[Row[Any]]:
+    def overview(self, number: int) -> list[Row[Any]]:
         """So many jobs, each with its last run: those that run, then those that are due next."""
-        job, last = ScheduledJob, select(JobRun.id).where(JobRun.job_id == ScheduledJob.id)
-        last = last.order_by(JobRun.scheduled_for.desc()).limit(1)
-        columns = (job.name, job.enabled, job.status, job.reason, job.running_for, job.next_run_at, JobRun.state)
+        job = ScheduledJob
+        last = select(JobRun.id).where(JobRun.job_id == job.id).order_by(JobRun.scheduled_for.desc()).limit(1)
         since = func.coalesce(JobRun.finished_at, JobRun.started_at).label("since")
-        rows = select(*columns, since, func.count().over().label("total")).select_from(job)
-        rows = rows.outerjoin(JobRun, JobRun.id == last.scalar_subquery())
+        total = func.count().over().label("total")
+        columns = (job.__table__, JobRun.state, since, total)
+        rows = select(*columns).select_from(job).outerjoin(JobRun, JobRun.id == last.scalar_subquery())
         rows = rows.order_by(job.running_for.is_(None), job.next_run_at.is_(None), job.next_run_at, job.name)
-        with self._engine.connect() as db:
-            return db.execute(rows.limit(number)).all()
+        with self._engine.begin() as db:
+            return list(db.execute(rows.limit(number)))
 
     def stop_looking(self) -> None:
         """Gives up the connection of `look`, which makes a new one."""
@@ -95,29 +131,28 @@ class JobTable:
     def plan(self, row: Row[Any], **values: object) -> bool:
         """False: the row has changed since it was read."""
         with self._engine.begin() as db:
-            return bool(db.execute(_change(row).values(updated_at=NOW, **values)).rowcount)
+            return bool(db.execute(CHANGE.values(updated_at=NOW, **values), _as_read(row)).rowcount)
 
     def claim(self, row: Row[Any], choice: Choice) -> int | None:
         """Makes the choice true, and returns the id of the run where there is to be one. Raises LostRace."""
         try:
             with self._engine.begin() as db:
-                if choice.run:
-                    change = self._begin(row, choice.run, choice.next).where(ScheduledJob.next_run_at <= NOW)
-                else:
-                    change = _change(row).values(next_run_at=choice.next)
-                if not db.execute(change).rowcount:
+                change = self._begin_due if choice.run else CHANGE
+                values = {"next_run_at": choice.next, **({"moment": choice.run} if choice.run else {})}
+                if not db.execute(change, _as_read(row) | values).rowcount:
                     raise LostRace
                 if choice.missed:
                     _insert_missed(db, row, choice.missed, choice.run or choice.next)
                 return self._insert_run(db, row, choice.run) if choice.run else None
         except IntegrityError:  # somebody has set next_run_at back to a moment that has had its run
             self.plan(row, next_run_at=choice.next)
-            return None
+            raise LostRace from None
 
     def begin_now(self, row: Row[Any]) -> int | None:
         """Begins a run for this very moment and returns its id. None: one is under way."""
         with self._engine.begin() as db:
-            if not db.execute(self._begin(row, row.now, row.next_run_at)).rowcount:
+            values = {"moment": row.now, "next_run_at": row.next_run_at}
+            if not db.execute(self._begin, _as_read(row) | values).rowcount:
                 return None
             return self._insert_run(db, row, row.now)
 
@@ -139,41 +174,31 @@ class JobTable:
             again = False
             if state == "interrupted":
                 again = _reruns(db.scalar(select(ScheduledJob.func).where(ScheduledJob.id == job_id)))
-            db.execute(_free(job_id, moment, again))
-            run = update(JobRun).where(JobRun.id == run_id, JobRun.state == "running")
-            return bool(db.execute(run.values(state=state, finished_at=NOW, error=error)).rowcount)
+            db.execute(_free(again), {"freed_id": job_id, "moment": moment})
+            return bool(db.execute(END_RUN, {"run_id": run_id, "state": state, "error": error}).rowcount)
 
     def end_lost(self, row: Row[Any]) -> bool:
         """Records the run of that job as lost. False: another replica has done so, or there was a sign of life."""
         with self._engine.begin() as db:
-            free = _free(row.id, row.running_for, _reruns(row.func)).where(ScheduledJob.lease_until < NOW)
-            if not db.execute(free).rowcount:
+            free = _free(_reruns(row.func)).where(ScheduledJob.lease_until < NOW)
+            if not db.execute(free, {"freed_id": row.id, "moment": row.running_for}).rowcount:
                 return False
             run = update(JobRun).where(JobRun.job_id == row.id, JobRun.scheduled_for == row.running_for)
             error = "its replica gave no sign of life"
             db.execute(run.where(JobRun.state == "running").values(state="lost", finished_at=NOW, error=error))
         return True
 
-    def _begin(self, row: Row[Any], moment: datetime, next_run_at: datetime | None) -> Update:
-        free = _change(row).where(ScheduledJob.running_for.is_(None))
-        return free.values(running_for=moment, lease_until=self._lease, last_run_at=NOW, next_run_at=next_run_at)
-
     def _insert_run(self, db: EngineConnection, row: Row[Any], moment: datetime) -> int:
         values = {"job_id": row.id, "scheduled_for": moment, "state": "running", "owner": self._owner}
-        return int(db.execute(insert(JobRun).values(started_at=NOW, **values)).lastrowid)
+        return int(db.execute(INSERT_RUN, values).lastrowid)
 
 
-def _change(row: Row[Any]) -> Update:
-    """Compare-and-set: changes the row only where it is still as it was read."""
-    job = ScheduledJob
-    as_read = update(job).where(job.id == row.id, job.version == row.version, job.enabled == row.enabled)
-    return as_read.values(version=job.version + 1)
+def _as_read(row: Row[Any]) -> dict[str, Any]:
+    return {"read_id": row.id, "read_version": row.version, "read_enabled": row.enabled}
 
 
-def _free(job_id: int, moment: datetime, again: bool) -> Update:
-    """Ends the run of that moment, and no other one that may have begun since."""
-    values: dict[str, Any] = {"running_for": None, "lease_until": None, **({"next_run_at": NOW} if again else {})}
-    return update(ScheduledJob).where(ScheduledJob.id == job_id, ScheduledJob.running_for == moment).values(values)
+def _free(again: bool) -> Update:
+    return FREE.values(next_run_at=NOW) if again else FREE
 
 
 def _insert_missed(db: EngineConnection, row: Row[Any], moment: datetime, until: datetime) -> None:
