@@ -9,10 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Self
 
 import psutil
@@ -36,6 +36,9 @@ COMMANDS = {
     "per_probe": UVICORN + "per_probe:app",
     "service_untyped": f"{{python}} {ROOT / 'tests/support/programs.py'} untyped",
     "tutorial_requests": "{python} -m uvicorn --port {{port}} tutorial_requests:app",
+    "jobs_service": "{python} jobs_service.py",
+    "jobs_apscheduler": "{python} jobs_apscheduler.py",
+    "jobs_saq": "{python} jobs_saq.py",
     "bare_route": UVICORN + "bare_route:app",
     "bare_asgi": UVICORN + "bare_asgi:app",
 }
@@ -76,7 +79,13 @@ class Lab:
         self.server.kill()
         shutil.rmtree(self.folder)
 
-    def start(self, subject: str, mysql_port: int | None = None, prefix: tuple[str, ...] = ()) -> Service:
+    def start(
+        self,
+        subject: str,
+        mysql_port: int | None = None,
+        prefix: tuple[str, ...] = (),
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> Service:
         """A process of this subject, as its user would start it; `prefix` is a program that runs it."""
         environment = {
             "PATH": os.environ["PATH"],
@@ -86,6 +95,7 @@ class Lab:
             "MYSQL_USER": "app",
             "MYSQL_PASSWORD": self.server.password,
             "PYTHONPATH": str(self.folder / "service" / "fastapi"),
+            **settings,
         }
         command = COMMANDS[subject].format(python=sys.executable)
         shell = [*prefix, "sh", "-c", command if "&&" in command else f"exec {command}"]

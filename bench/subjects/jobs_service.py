@@ -1,0 +1,17 @@
+"""This service with JOBS=on, and a job that leaves a trace."""
+
+import os
+
+import main
+from job_functions import Run, job
+from jobs_common import trace as leave_trace
+
+
+@job()
+def trace(run: Run) -> None:
+    leave_trace(run.job)
+
+
+if __name__ == "__main__":
+    os.environ["JOBS"] = "on"
+    main.run(main.create_app())
