@@ -102,7 +102,8 @@ class JobTable:
     def overview(self, number: int) -> list[Row[Any]]:
         """So many jobs, each with its last run: those that run, then those that are due next."""
         job = ScheduledJob
-        last = select(JobRun.id).where(JobRun.job_id == job.id).order_by(JobRun.scheduled_for.desc()).limit(1)
+        last = select(JobRun.id).where(JobRun.job_id == job.id).correlate(job)
+        last = last.order_by(JobRun.scheduled_for.desc()).limit(1)
         since = func.coalesce(JobRun.finished_at, JobRun.started_at).label("since")
         total = func.count().over().label("total")
         columns = (job.__table__, JobRun.state, since, total)
