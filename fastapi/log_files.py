@@ -70,7 +70,8 @@ class LogFiles(logging.Handler):
                 while line:
                     line = line[self._file.write(moment, line) :]
             except OSError as error:
-                self._file.close()
+                with suppress(OSError):  # which may say the same again; it is closed all the same
+                    self._file.close()
                 self._note_failure(error.strerror or type(error).__name__)
             else:
                 self._note_success()

@@ -92,6 +92,7 @@ _REASON_BY_NUMBER: dict[int, Reason] = {
     3159: "tls_failed",  # ER_SECURE_TRANSPORT_REQUIRED
     1927: "connection_lost",  # ER_CONNECTION_KILLED of MariaDB
     4031: "connection_lost",  # ER_CLIENT_INTERACTION_TIMEOUT: wait_timeout passed
+    9001: "timeout",  # of ProxySQL: no server behind it took a connection in time
 }
 
 _REASON_BY_CAUSE: list[tuple[type[BaseException], Reason]] = [  # the first that fits

@@ -122,6 +122,20 @@ def test_a_file_that_is_removed_begins_anew(handler: LogFiles, folder: Path) -> 
     until(lambda: file_of(folder).exists() and file_of(folder).read_text() == "after\n")
 
 
+def test_a_file_that_cannot_be_closed_begins_anew(
+    handler: LogFiles, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk may say so again when the file is closed: the lines wait until there is room, all the same."""
+    handler.emit(record("before"))
+    until(lambda: file_of(folder).exists() and file_of(folder).read_text() == "before\n")
+    os.close(handler._file._fd)  # from now on both writing and closing it fail
+
+    handler.emit(record("after"))
+
+    until(lambda: "is written to again after: Bad file descriptor. 0 lines were dropped" in caplog.text)
+    assert file_of(folder).read_text() == "before\nafter\n"
+
+
 def test_two_services_on_one_host(folder: Path) -> None:
     """Both append to the same file, and no line is lost."""
     handlers = [LogFiles(folder, 3), LogFiles(folder, 3)]

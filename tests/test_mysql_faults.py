@@ -29,6 +29,7 @@ REASONS = {
     3159: "tls_failed",
     4031: "connection_lost",
     4150: "access_denied",
+    9001: "timeout",  # ProxySQL
 }
 SETTINGS = Settings.model_validate(
     {"mysql_host": "mysql", "mysql_database": "app", "mysql_user": "app", "mysql_password": ""}
