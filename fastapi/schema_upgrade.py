@@ -34,9 +34,10 @@ def connect(settings: Settings) -> Iterator[Connection]:
 
     Raises Unavailable or StartupError (65, 75, 77) for the errors of what is done with it, in words for a person.
     """
+    read_timeout = max(settings.db_read_timeout, LOCK_WAIT + 5)  # a statement that waits for a lock is silent, not lost
     engine = create_engine(
         URL.create("mysql+pymysql", database=settings.mysql_database),
-        creator=lambda: mysql.Connection(settings, settings.db_connect_timeout, settings.db_read_timeout),
+        creator=lambda: mysql.Connection(settings, settings.db_connect_timeout, read_timeout),
         poolclass=NullPool,
         hide_parameters=True,
     )

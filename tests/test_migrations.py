@@ -295,6 +295,20 @@ def test_lock_of_another_is_respected(settings: Settings, line: Line, other: pym
 
 
 @pytest.mark.prd("MIG-06")
+def test_a_short_read_timeout_does_not_end_the_wait_for_the_lock(
+    settings: Settings, line: Line, other: pymysql.Connection
+) -> None:
+    """The answer to GET_LOCK comes only after a second: a DB_READ_TIMEOUT below that makes no 69 of the 75."""
+    with other.cursor() as cursor:
+        cursor.execute(f"SELECT GET_LOCK({schema_lock.NAME}, 0)")
+
+    code, words = refused(settings.model_copy(update={"migrations_timeout": 1.5, "db_read_timeout": 0.5}), line)
+
+    assert code == 75
+    assert "MIGRATIONS_TIMEOUT=1.5" in words
+
+
+@pytest.mark.prd("MIG-06")
 def test_null_is_no_lock(settings: Settings, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where GET_LOCK answers NULL nothing runs either."""
     monkeypatch.setattr(schema_lock, "NAME", "NULL")
