@@ -64,7 +64,8 @@ class App(FastAPI):
             await asyncio.to_thread(close)
 
     def _finish_boot(self) -> None:
-        if not self.service.boot.run(self._behind_port, self.service):
+        boot = self.service.boot
+        if not boot.run(self._behind_port, self.service) and not boot.stopping.is_set():
             os.kill(os.getpid(), signal.SIGTERM)  # ends the server in order, whoever launched it
 
     def include_your_routers(self, routers: Iterable[APIRouter]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import websockets.sync.client
 from fastapi import APIRouter
+from ports import free_port
 from process import Start
 from starlette.testclient import TestClient
 
@@ -54,6 +55,32 @@ def test_many_services_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
             seen.append((client.get("/health").json()["status"], app.service.settings.app_name))
 
     assert seen == [("ok", "one"), ("ok", "two")]
+
+
+def test_an_app_that_is_closed_while_it_starts_leaves_its_process_alone() -> None:
+    """Only a start that has failed ends the process: a test may leave its client while the app waits for MySQL."""
+    look = (
+        "import threading\n"
+        "from starlette.testclient import TestClient\n"
+        "from main import create_app\n"
+        "with TestClient(create_app()) as client:\n"
+        "    while not client.get('/health').json()['database']['attempts']: pass\n"
+        "for boot in [thread for thread in threading.enumerate() if thread.name == 'boot']: boot.join()\n"
+        "print('still here')\n"
+    )
+    address = {"MYSQL_HOST": "127.0.0.1", "MYSQL_PORT": str(free_port())}
+
+    done = subprocess.run(
+        [sys.executable, "-c", look],
+        cwd=FASTAPI,
+        env={**address, "MYSQL_DATABASE": "app", "MYSQL_USER": "app", "MYSQL_PASSWORD": "x"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "still here\n")
 
 
 @pytest.mark.prd("BOOT-06")
