@@ -1,6 +1,7 @@
 """The application: FastAPI whose probes are answered before the middleware, and whose lifespan is the start."""
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Iterable
@@ -11,12 +12,14 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from boot import Stage
+from boot import Stage, class_and_place
 from errors import add_error_handlers
 from health_routes import PROBES, RETRY_AFTER, answer_probe
 from lifespans import Lifespans
 from page import read_page
 from service import Service
+
+log = logging.getLogger(__name__)
 
 
 class App(FastAPI):
@@ -61,7 +64,10 @@ class App(FastAPI):
             await asyncio.sleep(0.05)
         await self.lifespans.close()
         for close in reversed(self.service.closers):
-            await asyncio.to_thread(close)
+            try:
+                await asyncio.to_thread(close)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  the others have to be called all the same
+                log.error("the end of the service: unexpected %s", class_and_place(error))
 
     def _finish_boot(self) -> None:
         boot = self.service.boot

@@ -176,5 +176,5 @@ def class_and_place(error: BaseException) -> str:
     """The class and the last line of our own code that led there; never the text, which may be a driver's."""
     frames = extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).is_relative_to(OWN_CODE)]
-    stage_or_own = own[-1] if len(own) > 1 else frames[-1]  # boot.py itself is always the first
+    stage_or_own = own[-1] if len(own) > 1 else frames[-1]  # whoever catches it is always the first
     return f"{type(error).__name__} at {Path(stage_or_own.filename).name}:{stage_or_own.lineno}"

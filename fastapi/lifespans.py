@@ -1,9 +1,14 @@
 """The lifespans of routers that are included while the server is running already."""
 
 import asyncio
+import logging
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+
+from boot import class_and_place
+
+log = logging.getLogger(__name__)
 
 
 class Lifespans:
@@ -23,10 +28,12 @@ class Lifespans:
         asyncio.run_coroutine_threadsafe(self._enter(router), self._loop).result()
 
     async def close(self) -> None:
-        """Ends all lifespans, the last one first. Raises what one of them raises."""
+        """Ends all lifespans, the last one first. What one of them raises is logged."""
         for task, closing in reversed(self._open):
             closing.set()
-            await task
+            await asyncio.wait({task})
+            if not task.cancelled() and (error := task.exception()):
+                log.error("the end of a router's lifespan: unexpected %s", class_and_place(error))
 
     async def _enter(self, router: APIRouter) -> None:
         entered, closing = asyncio.Event(), asyncio.Event()

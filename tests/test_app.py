@@ -98,6 +98,21 @@ def test_a_router_has_its_lifespan_and_its_websockets(start: Start) -> None:
     assert service.log.count("lifespan begins") == service.log.count("lifespan ends") == 1
 
 
+def test_an_end_that_fails_keeps_no_other_from_its_own(start: Start) -> None:
+    """What a lifespan or a closer raises at the end is a line in the log; all others still run, and the code is 0."""
+    service = start(program="broken_ends")
+    service.wait_until_ok()
+
+    code = service.terminate()
+
+    assert code == 0
+    assert "the good lifespan ends" in service.log
+    assert "the good closer ends" in service.log
+    assert re.search(r"ERROR .* unexpected ValueError at programs\.py:\d+", service.log)
+    assert re.search(r"ERROR .* unexpected KeyError at programs\.py:\d+", service.log)
+    assert "secret text" not in service.log
+
+
 @pytest.mark.prd("BOOT-06")
 def test_the_routers_are_yours_to_replace() -> None:
     """Whoever replaces the sample api.py gives create_app routers of their own."""

@@ -257,6 +257,27 @@ def router_lifespan(_: str) -> App:
     return with_routes(router)
 
 
+def broken_ends(_: str) -> App:
+    """Two routers and two closers: of each the one that ends first raises, and the other one announces its end."""
+
+    @asynccontextmanager
+    async def good_lifespan(_: object) -> AsyncIterator[None]:
+        yield
+        announce("the good lifespan ends")
+
+    @asynccontextmanager
+    async def broken_lifespan(_: object) -> AsyncIterator[None]:
+        yield
+        raise ValueError("the secret text of a library")
+
+    def broken_close() -> None:
+        raise KeyError("the secret text of a library")
+
+    app = create_app(routers=lambda: [APIRouter(lifespan=good_lifespan), APIRouter(lifespan=broken_lifespan)])
+    app.service.closers += [lambda: announce("the good closer ends"), broken_close]
+    return app
+
+
 class Switch:
     """A dependency that is up while the file `go` exists."""
 
