@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deadlines import deadlines
-from driver import CR, BaseConnection, Error, InternalError, OperationalError, load_cryptography
+from driver import CLIENT, CR, BaseConnection, Error, InternalError, OperationalError, load_cryptography
 from mysql_faults import NoGreeting
 from settings import Settings
 
@@ -86,6 +86,7 @@ class Connection(BaseConnection):
             read_timeout=read_timeout,
             write_timeout=read_timeout,
             autocommit=autocommit,
+            client_flag=CLIENT.FOUND_ROWS,  # SQLAlchemy counts the rows that an UPDATE finds, not those it changes
             defer_connect=True,
         )
         self._settings = settings

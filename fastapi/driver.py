@@ -16,6 +16,7 @@ else:
         del sys.modules["cryptography"]
 
 import pymysql
+from pymysql.constants import CLIENT as CLIENT
 from pymysql.constants import CR as CR
 from pymysql.constants import ER as ER
 from pymysql.err import Error as Error

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from database_server import DatabaseServer, settings_for
-from sqlalchemy import String, text
+from sqlalchemy import String, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from database import Database
@@ -132,3 +132,19 @@ def test_an_outage_reaches_who_waits_for_a_place(database: MakeDatabase) -> None
         return await waiting
 
     assert asyncio.run(crowd()) == "timeout"
+
+
+def test_an_update_that_changes_nothing_is_no_conflict(database: MakeDatabase) -> None:
+    """Two sessions that set the same value both succeed, as with any other driver of SQLAlchemy."""
+    db = database()
+    Base.metadata.create_all(db.engine)
+    with db.SessionLocal.begin() as session:
+        session.add(Note(words="before"))
+    with db.SessionLocal() as first, db.SessionLocal() as second:
+        notes = [session.scalars(select(Note)).one() for session in (first, second)]
+
+        for session, note in zip((first, second), notes, strict=True):
+            note.words = "after"
+            session.commit()
+
+        assert notes[1].words == "after"
