@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from service import Service
 
 FAILURES = RateLimitItemPerMinute(10)
+MANY_KEYS = 1000
 AT_ONCE = 4  # logins: two that hash, two that ask the database meanwhile
 
 
@@ -28,10 +29,19 @@ class LoginThrottle:
     event loop, where they slow nobody.
     """
 
-    def __init__(self, shared: Storage | None) -> None:
+    def __init__(self) -> None:
         self.turns = asyncio.Semaphore(AT_ONCE)
-        self._own = MovingWindowRateLimiter(MemoryStorage())
-        self._shared = MovingWindowRateLimiter(shared) if shared else None
+        self._memory = MemoryStorage()
+        self._own = MovingWindowRateLimiter(self._memory)
+        self._shared: MovingWindowRateLimiter | None = None
+
+    def share(self, storage: Storage) -> None:
+        """From now on failures count there, too."""
+        self._shared = MovingWindowRateLimiter(storage)
+
+    @property
+    def is_shared(self) -> bool:
+        return self._shared is not None
 
     def seconds_to_wait(self, name: str, address: str) -> int:
         """0 where a login may be tried now."""
@@ -42,12 +52,19 @@ class LoginThrottle:
 
     def record_failure(self, name: str, address: str) -> None:
         """Memory keeps count, too: it is what is left when Redis goes away."""
+        self._forget_old()
         for key in _keys(name, address):
             self._own.hit(FAILURES, *key)
         if self._shared:
             with suppress(Unavailable, StorageError):
                 for key in _keys(name, address):
                     self._shared.hit(FAILURES, *key)
+
+    def _forget_old(self) -> None:
+        """The storage empties a key whose failures are over, but keeps it: made-up names would fill the memory."""
+        if len(self._memory.events) > MANY_KEYS:
+            for key in [key for key, failures in self._memory.events.copy().items() if not failures]:
+                self._memory.clear(key)
 
 
 def _seconds_to_wait(limiter: MovingWindowRateLimiter, name: str, address: str) -> int:
@@ -61,11 +78,11 @@ def _keys(name: str, address: str) -> tuple[tuple[str, str], ...]:
 
 
 def throttle_of(service: "Service") -> LoginThrottle:
-    """The throttle of this service, made by its first login."""
-    if service.login_throttle is None:
-        shared = _in_redis(service.redis, service.settings.app_name) if service.redis else None
-        service.login_throttle = LoginThrottle(shared)
-    return service.login_throttle
+    """The throttle of this service, made by its first login, which may come before Redis is known."""
+    throttle = service.login_throttle = service.login_throttle or LoginThrottle()
+    if service.redis and not throttle.is_shared:
+        throttle.share(_in_redis(service.redis, service.settings.app_name))
+    return throttle
 
 
 def _in_redis(pool: "RequestPool", app_name: str) -> Storage:

@@ -294,23 +294,31 @@ def test_sigterm_ends_the_wait_for_a_frozen_redis(start: Start, redis: RedisServ
 
 
 @pytest.mark.prd("RED-04")
-def test_the_throttle_of_logins_is_shared(start: Start, redis: RedisServer) -> None:
-    """Ten failures at two replicas together lock both; with a frozen Redis a login works on."""
+def test_the_throttle_of_logins_is_shared(start: Start, redis: RedisServer, proxy: Proxy) -> None:
+    """Ten failures at two replicas together lock both, also where one was asked during its start.
+
+    With a frozen Redis a login works on.
+    """
     accounts = {"JWT_SECRET": "the key of the tests, which is long enough", "REDIS_URL": redis.url}
-    first, second = (start(**accounts) for _ in range(2))
-    for service in (first, second):
-        service.wait_until_ok()
+    proxy.break_with("refuse")
+    first, second = start(**accounts, MYSQL_PORT=proxy.port), start(**accounts)
+    first.wait_for_reason("connection_refused")
 
     def log_in(service: Service, name: str) -> Answer:
         form = urlencode({"username": name, "password": "wrong"})
         return service.ask("/api/login", "POST", {"Content-Type": "application/x-www-form-urlencoded"}, body=form)
 
+    too_early = log_in(first, "admin")
+    proxy.heal()
+    for service in (first, second):
+        service.wait_until_ok()
     failures = [log_in(service, "admin").status for service in (first, second) for _ in range(5)]
     locked = [log_in(service, "admin") for service in (first, second)]
     redis.freeze()
     frozen = log_in(second, "somebody")
     redis.thaw()
 
+    assert too_early.status == 503
     assert failures == [401] * 10
     assert [answer.status for answer in locked] == [429, 429]
     assert 0 < int(locked[0].headers["Retry-After"]) <= 60
