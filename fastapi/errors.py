@@ -3,6 +3,7 @@
 import logging
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.responses import JSONResponse
 
 from faults import Unavailable
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 def add_error_handlers(app: FastAPI) -> None:
     """Answers the errors below in the one form. What HTTPException raises keeps FastAPI's `detail`."""
     app.add_exception_handler(Unavailable, handle_unavailable)
+    app.add_exception_handler(RequestValidationError, handle_invalid_request)
     app.add_exception_handler(RuntimeError, handle_runtime_error)
     app.add_exception_handler(Exception, handle_unexpected_error)
 
@@ -28,6 +30,13 @@ async def handle_unavailable(request: Request, error: Exception) -> JSONResponse
     request.scope["reason"] = error.fault.reason
     why = {"reason": error.fault.reason, "hint": error.fault.hint} if request.app.service.health.details else {}
     return JSONResponse({"status": "unavailable", **why}, 503, RETRY_AFTER)
+
+
+async def handle_invalid_request(_: Request, error: Exception) -> JSONResponse:
+    """422: what is wrong, and where; not what was sent, as FastAPI's own answer: it may be a password."""
+    assert isinstance(error, RequestValidationError)
+    detail = [{key: each[key] for key in ("type", "loc", "msg")} for each in error.errors()]
+    return JSONResponse({"detail": detail}, 422)
 
 
 async def handle_runtime_error(request: Request, error: Exception) -> JSONResponse:
