@@ -1,5 +1,7 @@
 """Commands beside the service: settings, the wait for the database, one step, and an exit code as the service has."""
 
+import logging
+import os
 import signal
 from threading import Thread
 
@@ -10,6 +12,8 @@ from mysql import MySQL
 from service import Service
 from settings import early_log_format, read_settings
 from wait import Limits, wait_for
+
+log = logging.getLogger(__name__)
 
 
 def load_settings(service: Service) -> str:
@@ -26,7 +30,10 @@ def wait_for_database(service: Service) -> str:
 
 
 def run_command(step: Stage) -> int:
-    """Runs the step as a stage of the service, in a thread, while this one hears of SIGTERM. Returns the exit code."""
+    """Runs the step as a stage of the service, in a thread, while this one hears of SIGTERM. Returns the exit code.
+
+    Where it is stopped before the step is done that is 75, not 0: who waits for its end must not take it for done.
+    """
     configure_logging("INFO", early_log_format())
     stages = Stage("settings", load_settings), Stage("database", wait_for_database, grace=0), step
     boot, component = Boot(stages), Component("database")
@@ -42,4 +49,7 @@ def run_command(step: Stage) -> int:
     thread.start()
     while thread.is_alive() and not (boot.stopping.is_set() and boot.may_exit()):
         thread.join(0.1)
+    if boot.exit_code == os.EX_OK and boot.stopping.is_set() and boot.runs[-1].state != "done":
+        log.warning("stopped before it was done, exit code %d", os.EX_TEMPFAIL)
+        return os.EX_TEMPFAIL
     return boot.exit_code

@@ -116,14 +116,17 @@ def test_a_kill_in_a_long_statement_starts_no_second_one(
 
 @pytest.mark.prd("MIG-04")
 def test_sigterm_ends_after_the_current_revision(server: DatabaseServer, slow: Line) -> None:
-    """The revision under way ends, after DB_READ_TIMEOUT too, the next does not begin, and the exit code is 0."""
+    """The revision under way ends, after DB_READ_TIMEOUT too, and the next does not begin.
+
+    The exit code is 75, so that whoever waits for the migration does not take it for done.
+    """
     process = revisions.begin(settings_for(server, db_read_timeout=1), slow.folder, "upgrade")
     until(lambda: running(server) == 1)
 
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
 
-    assert process.returncode == 0, output
+    assert process.returncode == 75, output
     assert "stopped before revision 2 of 2, schema at 0001_slow" in output
     assert revisions.history(server) == [("0001_slow", "run")]
 
