@@ -2,12 +2,15 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import product
 from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # imported by the first scrape, and not before
     from prometheus_client import Metric
+
+OUTCOMES = ("succeeded", "failed", "lost", "interrupted", "missed")
 
 
 class JobMetrics:
@@ -18,8 +21,14 @@ class JobMetrics:
         self._succeeded_at: dict[str, float] = {}
         self._lock = Lock()
 
+    def expect(self, jobs: Iterable[str]) -> None:
+        """There from the beginning with 0, so that an alert sees the first failure."""
+        with self._lock:
+            for each in product(jobs, OUTCOMES):
+                self._runs[each] += 0
+
     def record(self, job: str, outcome: str) -> None:
-        """A run has ended: succeeded, failed, lost, interrupted. Or a moment was missed."""
+        """A run has ended, or a moment was missed."""
         with self._lock:
             self._runs[job, outcome] += 1
             if outcome == "succeeded":

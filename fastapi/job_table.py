@@ -12,11 +12,13 @@ from typing import Any
 
 from sqlalchemy import (
     URL,
+    Engine,
     Row,
     Update,
     and_,
     bindparam,
     create_engine,
+    event,
     func,
     insert,
     literal_column,
@@ -25,12 +27,14 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import Connection as EngineConnection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import sessionmaker
 
 from connection import Connection
+from driver import ER
 from job_functions import FUNCTIONS
 from models import TIME, JobRun, ScheduledJob
+from mysql_faults import error_number
 from schedule import Choice
 from settings import Settings
 
@@ -47,16 +51,22 @@ CHANGE = (
     )
     .values(version=ScheduledJob.version + 1)
 )
-# Ends the run of that moment, and no other one that may have begun since.
-FREE = (
-    update(ScheduledJob)
-    .where(ScheduledJob.id == bindparam("freed_id"), ScheduledJob.running_for == bindparam("moment"))
-    .values(running_for=None, lease_until=None)
+# The run of that moment, and no other one that may have begun since.
+RUNNING = update(ScheduledJob).where(
+    ScheduledJob.id == bindparam("job"), ScheduledJob.running_for == bindparam("moment")
 )
+FREE = RUNNING.values(running_for=None, lease_until=None)
 INSERT_RUN = insert(JobRun).values(started_at=NOW)
 END_RUN = update(JobRun).where(JobRun.id == bindparam("run_id"), JobRun.state == "running").values(finished_at=NOW)
 
+LOCKED = {ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK}
+
 log = logging.getLogger(__name__)
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether another transaction holds the row."""
+    return isinstance(error, OperationalError) and error_number(error.orig) in LOCKED
 
 
 class LostRace(Exception):
@@ -64,22 +74,15 @@ class LostRace(Exception):
 
 
 class JobTable:
-    """The tables, with an engine of its own: the connections of the requests are counted, one for each request."""
+    """The tables, with engines of their own: the connections of the requests are counted, one for each request."""
 
     def __init__(self, settings: Settings) -> None:
-        self._engine = create_engine(
-            URL.create("mysql+pymysql", host=settings.mysql_host, database=settings.mysql_database),
-            creator=lambda: Connection(settings, settings.db_connect_timeout, settings.db_read_timeout),
-            pool_size=settings.jobs_threads + 2,  # each job has one; one looks, and one claims
-            max_overflow=0,
-            pool_timeout=settings.db_pool_timeout,
-            pool_recycle=int(settings.db_pool_recycle),
-            pool_pre_ping=True,
-            pool_reset_on_return=None,  # a needless round trip: what is lent here always commits or rolls back
-            isolation_level="READ COMMITTED",  # no locks on gaps, so nobody waits for a row that is not theirs
-            hide_parameters=True,
-        )
-        self.session = sessionmaker(self._engine, expire_on_commit=False)
+        # Of the scheduler: a connection that looks, and one for all that changes. What is lent here always commits or
+        # rolls back, so a reset would be a needless round trip.
+        self._engine = _make_engine(settings, pool_size=2, pool_reset_on_return=None)
+        event.listen(self._engine, "connect", _do_not_wait_for_locks)
+        # Of the jobs: a connection each. What one leaves open is rolled back when its session goes.
+        self.session = sessionmaker(_make_engine(settings, pool_size=settings.jobs_threads), expire_on_commit=False)
         self._owner = f"{socket.gethostname()[:80]}:{os.getpid()}"
         self._lease = _from_now(settings.jobs_lease)
         free = CHANGE.where(ScheduledJob.running_for.is_(None))
@@ -119,8 +122,8 @@ class JobTable:
             self._looking.close()
         self._looking = None
 
-    def add_missing(self) -> None:
-        """The rows of functions that say when they want to run, where there is none of that name yet."""
+    def add_missing(self) -> set[str]:
+        """Adds the rows of functions that say when they want to run, where there is none. Returns the names of all."""
         with self._engine.begin() as db:
             there = set(db.scalars(select(ScheduledJob.name)))
         for name, function in FUNCTIONS.items():
@@ -128,6 +131,8 @@ class JobTable:
                 with self._engine.begin() as db:
                     values = {"name": name, "func": name, "cron": function.cron}
                     db.execute(insert(ScheduledJob).prefix_with("IGNORE").values(values))
+                there.add(name)
+        return there
 
     def plan(self, row: Row[Any], **values: object) -> bool:
         """False: the row has changed since it was read."""
@@ -164,10 +169,14 @@ class JobTable:
             ).one_or_none()
 
     def renew(self, running: Collection[tuple[int, datetime]]) -> None:
-        """The leases of these runs, each a job's id and the moment."""
-        ours = or_(*(and_(ScheduledJob.id == job, ScheduledJob.running_for == moment) for job, moment in running))
-        with self._engine.begin() as db:
-            db.execute(update(ScheduledJob).where(ours).values(lease_until=self._lease))
+        """The leases of these runs, each a job's id and the moment. One whose row somebody else holds is left out."""
+        for job, moment in running:
+            try:
+                with self._engine.begin() as db:
+                    db.execute(RUNNING.values(lease_until=self._lease), {"job": job, "moment": moment})
+            except OperationalError as error:
+                if not is_locked(error):
+                    raise
 
     def end(self, run_id: int, job_id: int, moment: datetime, state: str, error: str | None) -> bool:
         """Records the end of a run. False: it has been recorded otherwise before."""
@@ -175,14 +184,14 @@ class JobTable:
             again = False
             if state == "interrupted":
                 again = _reruns(db.scalar(select(ScheduledJob.func).where(ScheduledJob.id == job_id)))
-            db.execute(_free(again), {"freed_id": job_id, "moment": moment})
+            db.execute(_free(again), {"job": job_id, "moment": moment})
             return bool(db.execute(END_RUN, {"run_id": run_id, "state": state, "error": error}).rowcount)
 
     def end_lost(self, row: Row[Any]) -> bool:
         """Records the run of that job as lost. False: another replica has done so, or there was a sign of life."""
         with self._engine.begin() as db:
             free = _free(_reruns(row.func)).where(ScheduledJob.lease_until < NOW)
-            if not db.execute(free, {"freed_id": row.id, "moment": row.running_for}).rowcount:
+            if not db.execute(free, {"job": row.id, "moment": row.running_for}).rowcount:
                 return False
             run = update(JobRun).where(JobRun.job_id == row.id, JobRun.scheduled_for == row.running_for)
             error = "its replica gave no sign of life"
@@ -192,6 +201,26 @@ class JobTable:
     def _insert_run(self, db: EngineConnection, row: Row[Any], moment: datetime) -> int:
         values = {"job_id": row.id, "scheduled_for": moment, "state": "running", "owner": self._owner}
         return int(db.execute(INSERT_RUN, values).lastrowid)
+
+
+def _make_engine(settings: Settings, **options: Any) -> Engine:
+    return create_engine(
+        URL.create("mysql+pymysql", host=settings.mysql_host, database=settings.mysql_database),
+        creator=lambda: Connection(settings, settings.db_connect_timeout, settings.db_read_timeout),
+        max_overflow=0,
+        pool_timeout=settings.db_pool_timeout,
+        pool_recycle=int(settings.db_pool_recycle),
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",  # no locks on gaps, so nobody waits for a row that is not theirs
+        hide_parameters=True,
+        **options,
+    )
+
+
+def _do_not_wait_for_locks(connection: Connection, _: object) -> None:
+    """A row that a forgotten transaction holds must not hold up all jobs. One second is the least that MySQL knows."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION innodb_lock_wait_timeout = 1")
 
 
 def _as_read(row: Row[Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from accounts import current_admin
@@ -15,7 +16,7 @@ from database import get_db
 from faults import Fault, Unavailable
 from job_functions import find_function
 from models import NOW, JobRun, ScheduledJob
-from mysql_faults import explain
+from mysql_faults import explain, pool_exhausted
 from schedule import parse
 from scheduler import Refused
 from service import Service
@@ -151,6 +152,8 @@ def run_job(name: str, request: Request) -> RunBegun:
         raise HTTPException(409, str(why)) from None
     except DBAPIError as error:
         raise Unavailable(explain(error.orig or error, service.settings)) from None
+    except PoolTimeoutError:
+        raise Unavailable(pool_exhausted()) from None
 
 
 def _find(db: Session, name: str, for_update: bool = False) -> ScheduledJob:

@@ -13,6 +13,7 @@ EPOCH = datetime(1970, 1, 1)
 EVERY = re.compile(r"@every ([1-9]\d{0,6})([smhd])")
 PUNCTUAL = timedelta(seconds=5)  # a moment younger than that runs, even where the next one is due already
 LATE = timedelta(seconds=60)  # an older one is missed, unless the job catches up
+LONGEST = 255  # characters of a cron and its time zone, as `planned_by` holds them, with a space in between
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
 
@@ -37,6 +38,8 @@ def parse(cron: str, timezone: str) -> Schedule:
     except (LookupError, ValueError, OSError):
         raise ScheduleError(f"timezone: {timezone[:50]!r} is none of the IANA zones, such as Asia/Seoul") from None
     fields = cron.split()
+    if len(cron) + len(timezone) >= LONGEST:
+        raise ScheduleError(f"cron: has {len(cron)} characters and may have {LONGEST - 1 - len(timezone)}")
     if len(fields) != len(FIELDS):
         raise ScheduleError(f"cron: has {len(fields)} fields and needs 5 ({', '.join(FIELDS)}), or: @every 10s")
 

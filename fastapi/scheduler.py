@@ -15,7 +15,7 @@ from typing import Any
 
 from pymysql.constants import ER
 from sqlalchemy import Row
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 import jobs  # noqa: F401  registers them
 from boot import Boot, class_and_place
@@ -24,7 +24,7 @@ from health import Component
 from job_functions import FUNCTIONS, Function, Run, find_function
 from job_metrics import JobMetrics
 from job_overview import SHOWN, JobOverview
-from job_table import JobTable, LostRace
+from job_table import JobTable, LostRace, is_locked
 from logs import request_id
 from mysql_faults import explain
 from schedule import LATE, Schedule, choose, parse
@@ -33,6 +33,7 @@ from settings import Settings
 
 TICK = 1.0  # seconds between two looks at the table
 SHORT_PAUSE = 0.05
+SIGN_OF_LIFE = 3.0  # seconds that other replicas have to renew their leases, after an outage in which none could
 TICK_TIMEOUT = 5.0  # beyond a login; then /health calls the scheduler stale
 STOP_GRACE = 8.0  # seconds that running jobs have after the request to stop; Docker kills after 10
 LAST_WORDS = 1.5  # seconds for recording that they were interrupted
@@ -60,6 +61,7 @@ class Scheduler:
         self._paused = False
         self._renewed_at = 0.0  # these two on the monotonic clock
         self._may_be_lost_at = 0.0
+        self._locked: set[int] = set()  # the ids of jobs whose rows another transaction holds
         self._running: dict[int, tuple[Row[Any], Any]] = {}  # by the run's id: the job, and the moment
         self._lock = Lock()
         self._free_threads = BoundedSemaphore(settings.jobs_threads)
@@ -68,6 +70,7 @@ class Scheduler:
 
     def start(self) -> None:
         self._component.expect_check_within(self._patience)
+        self._may_be_lost_at = time.monotonic() + SIGN_OF_LIFE
         self._thread.start()
 
     def close(self) -> None:
@@ -149,19 +152,21 @@ class Scheduler:
     def _tick(self, began: float) -> bool:
         """Whether something was due."""
         if not self._has_added:
-            self._table.add_missing()
+            self.metrics.expect(self._table.add_missing())
             self._has_added = True
         rows = self._table.look(ahead=TICK)
         looked_at = time.monotonic()
         self._component.publish("up", TICK + self._patience, latency_ms=(looked_at - began) * 1000)
+        if looked_at - began > TICK:  # the database has been frozen, for the other replicas, too
+            self._may_be_lost_at = looked_at + SIGN_OF_LIFE
         if self.overview.is_due:
             self.overview.publish(self._table.overview(SHOWN))
         self._renew()
         was_busy = False
         with suppress(LostRace):  # then look again, at what the others have left
-            for row in sorted(rows, key=lambda row: (row.next_run_at or row.now, random())):
+            for row in sorted(rows, key=lambda row: (row.id in self._locked, row.next_run_at or row.now, random())):
                 if not self._stopping.is_set():
-                    was_busy |= self._attend(row, looked_at)
+                    was_busy |= self._attend_unless_locked(row, looked_at)
             return was_busy
         return True
 
@@ -171,6 +176,19 @@ class Scheduler:
         if running and time.monotonic() - self._renewed_at > self._settings.jobs_lease / 3:
             self._table.renew(running)
             self._renewed_at = time.monotonic()
+
+    def _attend_unless_locked(self, row: Row[Any], looked_at: float) -> bool:
+        try:
+            was_due = self._attend(row, looked_at)
+        except OperationalError as error:
+            if not is_locked(error):
+                raise
+            if row.id not in self._locked:
+                log.warning("job %s waits: another transaction holds its row", row.name)
+            self._locked.add(row.id)
+            return False
+        self._locked.discard(row.id)
+        return was_due
 
     def _attend(self, row: Row[Any], looked_at: float) -> bool:
         """Does what one row needs. Whether it was due."""
@@ -196,6 +214,7 @@ class Scheduler:
         if row.status == "scheduled" and row.planned_by == definition and row.next_run_at:
             self._claim(row, looked_at, after, function)
             return True
+        self.metrics.expect([row.name])
         self._table.plan(row, next_run_at=after(row.now), planned_by=definition, status="scheduled", reason=None)
         return False
 
@@ -211,6 +230,9 @@ class Scheduler:
         self._stopping.wait(max(0.0, due_in + 0.002))
         patience = max(0.0, looked_at + TICK - time.monotonic())
         if self._stopping.is_set() or not self._free_threads.acquire(timeout=patience):
+            return
+        if self._stopping.is_set():  # the thread has become free because its job is stopping
+            self._free_threads.release()
             return
         now = row.now + timedelta(seconds=time.monotonic() - looked_at)
         choice, run_id = choose(after, row.next_run_at, now, function.catch_up), None

@@ -83,7 +83,7 @@ class Settings(BaseSettings):
 
     jobs: Literal["off", "on"] = "off"
     jobs_threads: int = Field(4, ge=1, le=100)
-    jobs_lease: Annotated[Seconds, Field(ge=1)] = 30
+    jobs_lease: Annotated[Seconds, Field(ge=2)] = 30
 
     app_name: Text = "bootstrap"
     app_env: Literal["local", "dev", "prod"] = "local"

@@ -97,6 +97,7 @@ def test_a_change_counts_at_once(ask: Ask, service: Service) -> None:
     [
         ({"cron": "0 25 * * *"}, "cron", "field 2 (hour) cannot be '25'"),
         ({"timezone": "Europe/Atlantis", "cron": "0 0 * * *"}, "timezone", "none of the IANA zones"),
+        ({"cron": "0" + ",0" * 130 + " * * * *"}, "cron", "has 269 characters and may have"),
         ({"kwargs": {"hours": 1}}, "kwargs", "unexpected keyword argument 'hours'"),
         ({"name": "other"}, "name", "Extra inputs are not permitted"),
     ],

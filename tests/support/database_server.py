@@ -122,13 +122,13 @@ class DatabaseServer:
 
     def sql(self, *statements: str | tuple[str, Any]) -> list[Any]:
         """Runs statements as root and returns the rows of the last one."""
-        with (
-            pymysql.connect(unix_socket=str(self.socket), user="root", autocommit=True) as root,
-            root.cursor() as cursor,
-        ):
+        with self.root() as root, root.cursor() as cursor:
             for statement in statements:
                 cursor.execute(*((statement,) if isinstance(statement, str) else statement))
             return list(cursor.fetchall())
+
+    def root(self, autocommit: bool = True) -> "pymysql.Connection[pymysql.cursors.Cursor]":
+        return pymysql.connect(unix_socket=str(self.socket), user="root", autocommit=autocommit)
 
     def connections(self, user: str = "app") -> list[int]:
         """The ids of the user's connections, as the server sees them."""

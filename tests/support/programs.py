@@ -467,6 +467,17 @@ def jobs_of_tests(_: str) -> App:
     def nothing(run: Run) -> None: ...
 
     @job()
+    def polite(run: Run) -> None:
+        run.stopping.wait(60)
+
+    @job()
+    def sloppy(run: Run) -> None:
+        session = run.session()
+        values = {"job": run.job, "moment": run.scheduled_for}
+        session.execute(text("INSERT INTO traces VALUES (:job, :moment, 'begin', UTC_TIMESTAMP(6))"), values)
+        raise ValueError("the session is still open")
+
+    @job()
     def failing(run: Run) -> None:
         leave_trace(run, "begin")
         raise ValueError("the secret text of a library")
