@@ -7,6 +7,8 @@ import psutil
 import pytest
 from database_server import DatabaseServer
 from process import Service, Start
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 
 @pytest.mark.prd("API-01")
@@ -113,6 +115,27 @@ def test_no_thread_left_is_a_503(start: Start) -> None:
     answer = service.ask("/threads")
 
     assert (answer.status, answer.json["reason"], answer.headers["Retry-After"]) == (503, "no_thread", "1")
+
+
+def test_a_socket_that_misses_something_is_closed(start: Start) -> None:
+    """A WebSocket is closed with 1013, "try again later"; before its accept a client sees 403. No traceback is logged."""
+    service = start(program="unavailable_sockets")
+    service.wait_until_ok()
+    address = f"ws://127.0.0.1:{service.port}/socket/"
+    codes = {}
+
+    for when in ("after_accept", "without_thread", "after_close"):
+        with connect(address + when) as socket, pytest.raises(ConnectionClosed):
+            socket.recv(timeout=20)
+        codes[when] = socket.close_code
+    with pytest.raises(InvalidStatus, match="HTTP 403"), connect(address + "before_accept"):
+        pass
+    with connect(address + "after_client"):
+        pass  # and away
+    service.terminate()
+
+    assert codes == {"after_accept": 1013, "without_thread": 1013, "after_close": 1000}
+    assert " ERROR " not in service.log
 
 
 @pytest.mark.prd("API-02")

@@ -257,6 +257,25 @@ def router_lifespan(_: str) -> App:
     return with_routes(router)
 
 
+def unavailable_sockets(_: str) -> App:
+    """`/socket/{when}`: a WebSocket endpoint that misses something it needs, before or after its accept or its end."""
+    router = APIRouter()
+
+    @router.websocket("/socket/{when}")
+    async def socket(websocket: WebSocket, when: str) -> None:
+        if when != "before_accept":
+            await websocket.accept()
+        if when == "after_close":
+            await websocket.close()
+        if when == "after_client":
+            await websocket.receive()
+        if when == "without_thread":
+            raise RuntimeError("can't start new thread")
+        raise Unavailable(Fault("connection_lost", "MySQL is restarting."))
+
+    return with_routes(router)
+
+
 def broken_ends(_: str) -> App:
     """Two routers and two closers: of each the one that ends first raises, and the other one announces its end."""
 
