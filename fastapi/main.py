@@ -61,6 +61,7 @@ def add_middleware(service: Service) -> str:
     if metrics:
         app.probes["/metrics"] = read_metrics
     app.user_middleware[:] = [*own_middleware(settings, metrics), *service.middleware]  # the outermost first
+    app.middleware_stack = app.build_middleware_stack()  # here, where an error in a constructor is one of this stage
     return ", ".join(str(getattr(middleware.cls, "__name__", middleware.cls)) for middleware in app.user_middleware)
 
 

@@ -118,7 +118,7 @@ def test_no_thread_left_is_a_503(start: Start) -> None:
 
 
 def test_a_socket_that_misses_something_is_closed(start: Start) -> None:
-    """A WebSocket is closed with 1013, "try again later"; before its accept a client sees 403. No traceback is logged."""
+    """A WebSocket is closed with 1013, "try again later"; before its accept a client sees 403. No error is logged."""
     service = start(program="unavailable_sockets")
     service.wait_until_ok()
     address = f"ws://127.0.0.1:{service.port}/socket/"

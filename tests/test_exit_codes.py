@@ -60,6 +60,25 @@ def test_70_when_a_stage_exits(start: Start) -> None:
     assert "the secret text" not in service.log.split("Traceback")[0]
 
 
+@pytest.mark.prd("EXIT-02")
+def test_70_when_a_middleware_cannot_be_made(start: Start, own_folder: Path) -> None:
+    """What your middleware's constructor raises is an unexpected error of the stage, with its place in your file."""
+    (own_folder / "fastapi" / "yours.py").write_text(
+        "from starlette.middleware import Middleware\n"
+        "from main import create_app, run\n"
+        "class Broken:\n"
+        "    def __init__(self, app):\n"
+        "        raise ValueError('the secret text of a library')\n"
+        "run(create_app(middleware=[Middleware(Broken)]))\n"
+    )
+
+    service = start([sys.executable, "yours.py"], folder=own_folder, may_trace=True)
+
+    assert service.exit_code() == 70
+    assert "middleware: failed, unexpected ValueError at yours.py:5. Exit code 70." in service.log
+    assert "the secret text" not in service.log.split("Traceback")[0]
+
+
 @pytest.mark.prd("EXIT-04")
 def test_78_when_settings_are_wrong(start: Start) -> None:
     """All mistakes are named in one message before anything else starts, and the exit code is 78."""
