@@ -1,6 +1,5 @@
 """What probes and the page ask, answered from memory. `app.py` calls these in front of all middleware."""
 
-import sys
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 
@@ -35,11 +34,12 @@ async def read_history(request: Request) -> Response:
 
 async def read_metrics(request: Request) -> Response:
     """Prometheus text. Its library is imported by the first scrape, in a thread, so that no probe waits for that."""
-    if "metrics" not in sys.modules:
-        await anyio.to_thread.run_sync(import_module, "metrics", limiter=anyio.CapacityLimiter(1))
-    import metrics
-
-    return Response(metrics.text(request.app.service), 200, NO_STORE, metrics.CONTENT_TYPE)
+    service = request.app.service
+    if service.metrics_module is None:  # sys.modules would not do: it holds a module that is still being imported, too
+        limiter = anyio.CapacityLimiter(1)
+        service.metrics_module = await anyio.to_thread.run_sync(import_module, "metrics", limiter=limiter)
+    metrics = service.metrics_module
+    return Response(metrics.text(service), 200, NO_STORE, metrics.CONTENT_TYPE)
 
 
 Probe = Callable[[Request], Awaitable[Response]]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from socket import socket
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -35,6 +36,7 @@ class Service:
 
     app: "App" = field(init=False)
     request_metrics: RequestMetrics = field(default_factory=RequestMetrics)
+    metrics_module: ModuleType | None = None  # imported by the first scrape
     # Each yields metrics of its own at a scrape; what it needs of prometheus_client it imports then.
     collectors: "list[Callable[[], Iterable[Metric]]]" = field(default_factory=list)
     own_port: bool = False  # False: who has imported the app, uvicorn for example, has opened a port already

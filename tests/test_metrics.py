@@ -114,6 +114,31 @@ def test_no_middleware_is_in_front_of_metrics(start: Start) -> None:
     assert service.ask("/metrics").status == 200
 
 
+def test_no_probe_waits_for_the_first_scrapes(start: Start, own_folder: Path) -> None:
+    """The library of the metrics takes long to import: two scrapes at once wait for it in threads, and nobody else."""
+    module, begun, go = (own_folder / "fastapi" / name for name in ("metrics.py", "begun", "go"))
+    module.write_text(
+        f"{module.read_text()}\n"
+        "import pathlib, time\n"
+        f"pathlib.Path({str(begun)!r}).touch()\n"
+        f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)\n"
+    )
+    service = start(folder=own_folder)
+    service.wait_until_ok()
+
+    with ThreadPoolExecutor() as pool:
+        scrapes = [pool.submit(service.ask, "/metrics")]
+        service.wait_for(lambda _: begun.exists())
+        scrapes += [pool.submit(service.ask, "/metrics") for _ in range(3)]
+        try:
+            probes = [service.ask("/health", timeout=10).status for _ in range(20)]
+        finally:
+            go.touch()
+
+    assert set(probes) == {200}
+    assert {scrape.result().status for scrape in scrapes} == {200}
+
+
 def test_metrics_off(start: Start) -> None:
     """METRICS=off: the path is one like any that is unknown."""
     service = start(METRICS="off")
