@@ -5,6 +5,7 @@ It takes 9 MB and 30 ms. PyMySQL needs it only for a login without TLS, at a ser
 
 import importlib
 import sys
+import threading
 
 if "cryptography" in sys.modules:
     import pymysql._auth as _auth
@@ -24,13 +25,15 @@ from pymysql.err import InternalError as InternalError
 from pymysql.err import OperationalError as OperationalError
 
 BaseConnection = pymysql.Connection
+_loading = threading.Lock()
 
 
 def load_cryptography() -> bool:
     """Whether a login that has failed without the package may succeed now."""
-    before = _has_cryptography()
-    importlib.reload(_auth)
-    return not before and _has_cryptography()
+    with _loading:  # another thread may be about it, or have done it since
+        if not _has_cryptography():
+            importlib.reload(_auth)
+        return _has_cryptography()
 
 
 def _has_cryptography() -> bool:

@@ -1,6 +1,8 @@
 """One connection: any password works, nothing can hold it past its deadline, every error is a pymysql.Error."""
 
 import socket
+import subprocess
+import sys
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -17,6 +19,8 @@ from pydantic import SecretStr
 
 from connection import Connection
 from mysql_faults import explain
+
+FASTAPI = Path(__file__).parent.parent / "fastapi"
 
 
 @pytest.mark.prd("SET-05")
@@ -159,11 +163,17 @@ def test_a_hint_holds_no_secret(server: DatabaseServer, tmp_path: Path) -> None:
     assert "Access denied" not in fault.hint
 
 
+def make_key() -> tuple[rsa.RSAPrivateKey, bytes]:
+    """A key, and what a server shows of it."""
+    key = rsa.generate_private_key(65537, 2048)
+    public = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key, key.public_key().public_bytes(serialization.Encoding.PEM, public)
+
+
 @pytest.mark.prd("SET-05")
 def test_a_login_that_needs_cryptography(start: Start) -> None:
     """Without TLS the password is encrypted with the server's key: that package is imported for it, and only then."""
-    key = rsa.generate_private_key(65537, 2048)
-    pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    key, pem = make_key()
 
     with fake_mysql(answer=OK, public_key=pem) as fake:
         service = start(MYSQL_PORT=fake.port, MYSQL_PASSWORD="s3cret")
@@ -175,3 +185,35 @@ def test_a_login_that_needs_cryptography(start: Start) -> None:
     scrambled = key.decrypt(fake.encrypted_password, padding_scheme)
     nonce = b"12345678901234567890"
     assert bytes(a ^ b for a, b in zip(scrambled, nonce, strict=False)) == b"s3cret\0"
+
+
+def test_many_first_logins_that_need_cryptography() -> None:
+    """All threads that find the package missing wait until it is imported, and then log in."""
+    look = (
+        "import sys\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from threading import Barrier\n"
+        "from connection import Connection\n"
+        "from settings import read_settings\n"
+        "settings, barrier = read_settings(), Barrier(8)\n"
+        "def log_in(_):\n"
+        "    barrier.wait()\n"
+        "    Connection(settings, 20, 20).close()\n"
+        "assert 'cryptography' not in sys.modules\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    print(len(list(pool.map(log_in, range(8)))))\n"
+    )
+
+    with fake_mysql(answer=OK, public_key=make_key()[1]) as fake:
+        address = {"MYSQL_HOST": "127.0.0.1", "MYSQL_PORT": str(fake.port), "MYSQL_PASSWORD": "s3cret"}
+        done = subprocess.run(
+            [sys.executable, "-c", look],
+            cwd=FASTAPI,
+            env={**address, "MYSQL_DATABASE": "app", "MYSQL_USER": "app"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert (done.stdout, done.stderr) == ("8\n", "")

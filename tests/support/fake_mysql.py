@@ -34,10 +34,14 @@ def fake_mysql(answer: bytes, public_key: bytes = b"") -> Iterator[Fake]:
             client.sendall(_packet(b"\xfecaching_sha2_password\0" + b"12345678901234567890\0", 2))
             client.recv(65536)
             client.sendall(_packet(b"\1\4", 4))  # not cached: the whole password, please
-            client.recv(65536)
-            client.sendall(_packet(b"\1" + public_key, 6))
-            fake.encrypted_password = client.recv(65536)[4:]
-            client.sendall(_packet(OK, 8))
+            answer = client.recv(65536)
+            if answer[4:] == b"\2":  # it does not have the key yet
+                client.sendall(_packet(b"\1" + public_key, 6))
+                answer = client.recv(65536)
+            if not answer:  # it cannot encrypt
+                return
+            fake.encrypted_password = answer[4:]
+            client.sendall(_packet(OK, answer[3] + 1))
         else:
             client.sendall(_packet(OK, 2))
 
