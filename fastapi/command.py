@@ -13,6 +13,8 @@ from service import Service
 from settings import early_log_format, read_settings
 from wait import Limits, wait_for
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 log = logging.getLogger(__name__)
 
 
@@ -40,11 +42,12 @@ def run_command(step: Stage) -> int:
     service = Service(boot, Health(boot, component), component, list, ())
     thread = Thread(target=boot.run, args=(stages, service), daemon=True)
 
-    def request_shutdown(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_IGN)
+    def request_shutdown(*_: object) -> None:
+        for number in STOP_SIGNALS:  # a second one would wait for a lock that this thread may hold
+            signal.signal(number, signal.SIG_IGN)
         boot.request_shutdown()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         signal.signal(number, request_shutdown)
     thread.start()
     while thread.is_alive() and not (boot.stopping.is_set() and boot.may_exit()):
