@@ -22,7 +22,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from boot import StartupError
@@ -34,6 +34,7 @@ ENV_FILE = Path(__file__).parent.parent / ".env"
 logging.getLogger("dotenv").addHandler(logging.NullHandler())
 
 PLACEHOLDER = "change-me"  # of .env.example
+RULE = "rule"  # over several settings: pydantic's kind of such a mistake
 JWT_KEY_BYTES = 32  # as long as the signature of HS256
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -140,23 +141,6 @@ class Settings(BaseSettings):
             )
         return port
 
-    @model_validator(mode="after")
-    def _no_placeholders_in_production(self) -> "Settings":
-        secrets = {name.upper(): value for name, value in self if isinstance(value, SecretStr)}
-        left = [name for name, value in secrets.items() if PLACEHOLDER in value.get_secret_value()]
-        if self.app_env == "prod" and left:
-            raise ValueError(f"{' and '.join(left)} must not be a placeholder ({PLACEHOLDER}) where APP_ENV=prod")
-        return self
-
-    @model_validator(mode="after")
-    def _not_every_site_with_credentials(self) -> "Settings":
-        if self.cors_credentials and "*" in (self.cors_origins or ()):
-            raise ValueError(
-                "CORS_ORIGINS must name the origins where CORS_CREDENTIALS=true: with * every site could act for "
-                "whoever is logged in here"
-            )
-        return self
-
     @field_validator("log_level", mode="before")
     @classmethod
     def _in_capitals(cls, level: str) -> str:
@@ -213,16 +197,6 @@ class Settings(BaseSettings):
             RedisAddress.parse(url.get_secret_value())
         return url
 
-    @model_validator(mode="after")
-    def _redis_settings_fit(self) -> "Settings":
-        if self.redis_required and not self.redis_url:
-            raise ValueError("REDIS_REQUIRED=true needs REDIS_URL")
-        if self.redis_ssl_ca and not (self.redis_url and self.redis_url.get_secret_value().startswith("rediss:")):
-            raise ValueError(
-                "REDIS_SSL_CA is set, but REDIS_URL does not begin with rediss://, so nothing is encrypted"
-            )
-        return self
-
     @field_validator("mysql_ssl_ca", "redis_ssl_ca")
     @classmethod
     def _certificates(cls, path: Path | None) -> Path | None:
@@ -233,6 +207,45 @@ class Settings(BaseSettings):
             except ssl.SSLError:
                 raise ValueError("is not a file of PEM certificates") from None
         return path
+
+    # Rules over several settings. Each belongs to the last one of them: `info.data` has those above that are right by
+    # themselves. A validator of the whole model would run only where every setting is, and name the first rule alone.
+
+    @field_validator("redis_required")
+    @classmethod
+    def _required_redis_has_an_address(cls, required: bool, info: ValidationInfo) -> bool:
+        if required and "redis_url" in info.data and not info.data["redis_url"]:
+            raise _broken_rule("REDIS_REQUIRED=true needs REDIS_URL")
+        return required
+
+    @field_validator("redis_ssl_ca")
+    @classmethod
+    def _redis_is_encrypted(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        url = info.data.get("redis_url")
+        if path and "redis_url" in info.data and not (url and url.get_secret_value().startswith("rediss:")):
+            raise _broken_rule(
+                "REDIS_SSL_CA is set, but REDIS_URL does not begin with rediss://, so nothing is encrypted"
+            )
+        return path
+
+    @field_validator("app_env")
+    @classmethod
+    def _no_placeholders_in_production(cls, app_env: str, info: ValidationInfo) -> str:
+        secrets = {name.upper(): value for name, value in info.data.items() if isinstance(value, SecretStr)}
+        left = [name for name, value in secrets.items() if PLACEHOLDER in value.get_secret_value()]
+        if app_env == "prod" and left:
+            raise _broken_rule(f"{' and '.join(left)} must not be a placeholder ({PLACEHOLDER}) where APP_ENV=prod")
+        return app_env
+
+    @field_validator("cors_credentials")
+    @classmethod
+    def _not_every_site_with_credentials(cls, credentials: bool, info: ValidationInfo) -> bool:
+        if credentials and "*" in (info.data.get("cors_origins") or ()):
+            raise _broken_rule(
+                "CORS_ORIGINS must name the origins where CORS_CREDENTIALS=true: with * every site could act for "
+                "whoever is logged in here"
+            )
+        return credentials
 
     @classmethod
     def settings_customise_sources(
@@ -277,14 +290,18 @@ def read_settings() -> Settings:
 
 
 def _in_words(mistake: ErrorDetails) -> str:
+    if mistake["type"] == RULE:  # it names the settings itself
+        return mistake["msg"]
     why = "is missing" if mistake["type"] == "missing" else mistake["msg"]
     why = why.removeprefix("Value error, ").replace("Input should", "should").replace("String should", "should")
-    if not mistake["loc"]:  # a rule over several settings, which names them itself
-        return why
     field = str(mistake["loc"][0])
     name, setting = field.upper(), Settings.model_fields[field]
     example = setting.examples[0] if setting.examples else setting.default
     return f"{name} {why}. Example: {name}={example}"
+
+
+def _broken_rule(message: str) -> PydanticCustomError:
+    return PydanticCustomError(RULE, message)
 
 
 def _usable(secret: SecretStr | None) -> str | None:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from threading import Thread
 
+import certificates
 import pytest
 
 import settings
@@ -151,6 +152,40 @@ def test_all_mistakes_are_named_at_once(env: pytest.MonkeyPatch) -> None:
     assert message.startswith("3 wrong or missing in .env or the environment:")
     assert "s3cret" not in message
     assert "web" not in message
+
+
+@pytest.mark.prd("SET-01")
+def test_rules_over_several_settings_hide_nothing(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each rule that is broken is named beside the others, and beside a mistake in a setting of its own."""
+    wrong = {
+        "PORT": "web",
+        "APP_ENV": "prod",
+        "MYSQL_PASSWORD": "change-me",
+        "REDIS_REQUIRED": "true",
+        "REDIS_SSL_CA": str(certificates.make(tmp_path, "ca")),
+        "CORS_ORIGINS": "*",
+        "CORS_CREDENTIALS": "true",
+    }
+    for name, value in wrong.items():
+        env.setenv(name, value)
+
+    message = mistakes()
+
+    assert message.startswith("5 wrong or missing in .env or the environment:")
+    assert "\n  REDIS_REQUIRED=true needs REDIS_URL\n" in message
+    assert "\n  REDIS_SSL_CA is set, but REDIS_URL does not begin with rediss://" in message
+    assert "\n  MYSQL_PASSWORD must not be a placeholder (change-me) where APP_ENV=prod\n" in message
+    assert "\n  PORT should be a valid integer" in message
+    assert "\n  CORS_ORIGINS must name the origins where CORS_CREDENTIALS=true" in message
+
+
+@pytest.mark.prd("SET-01")
+def test_a_mistake_is_named_once(env: pytest.MonkeyPatch) -> None:
+    """A rule over two settings says nothing where one of them is wrong by itself."""
+    env.setenv("REDIS_URL", "redis://:s3cret@redis:99999")
+    env.setenv("REDIS_REQUIRED", "true")
+
+    assert mistakes().startswith("1 wrong or missing in .env or the environment:")
 
 
 @pytest.mark.prd("SET-02")
