@@ -512,16 +512,24 @@ def test_before_the_routers(start: Start, visitor: Visit, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
 def test_the_documentation_without_internet(start: Start, browser: Browser, path: str) -> None:
-    """Swagger UI and ReDoc show the endpoints where nothing but the service can be reached."""
+    """Swagger UI and ReDoc show the endpoints where nothing but the service can be reached, and ask nobody else."""
     service = start()
     service.wait_until_ok()
+    elsewhere: list[str] = []
+
+    def refuse(route: Route) -> None:
+        elsewhere.append(route.request.url)
+        route.abort()
 
     with browser.new_context() as context:
-        context.route(re.compile(r"^https?://(?!127\.0\.0\.1:)"), lambda route: route.abort())
+        context.route(re.compile(r"^https?://(?!127\.0\.0\.1:)"), refuse)
         page = context.new_page()
         page.goto(f"http://127.0.0.1:{service.port}{path}")
 
         expect(page.get_by_text("/api/test").first).to_be_visible()
+        page.wait_for_load_state("networkidle")
+
+    assert elsewhere == []
 
 
 @pytest.mark.prd("PAGE-05")
