@@ -10,6 +10,7 @@ from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import measure
 from measure import ROOT, Lab, Service
@@ -17,7 +18,7 @@ from redis_server import RedisServer
 from report import table
 
 sys.path.append(str(ROOT / "bench" / "subjects"))
-from jobs_common import INTERVAL, NAMES  # noqa: E402
+from jobs_common import INTERVAL, NAMES
 
 REPLICAS = 3
 WARM_UP = 6  # seconds
@@ -44,11 +45,14 @@ class Seen(NamedTuple):
 def run(lab: Lab, subject: str, redis: RedisServer) -> Seen:
     """Replicas of one subject; half-way one of them is killed and started again."""
     lab.server.restore()
-    lab.server.sql(TRACES)
-    settings = {"QUEUE_URL": redis.url, "PYTHONPATH": f"{lab.folder}/service/fastapi:{lab.folder}/subjects"}
+    url = f"redis://:{quote(redis.password, safe='')}@127.0.0.1:{redis.port}/0"
+    settings = {"QUEUE_URL": url, "PYTHONPATH": f"{lab.folder}/service/fastapi:{lab.folder}/subjects"}
+    if subject != "jobs_service":
+        lab.server.sql(TRACES)
     replicas = [lab.start(subject, settings=settings) for _ in range(REPLICAS)]
     if subject == "jobs_service":
         measure.until(lambda: measure.ok(replicas[0]))
+        lab.server.sql(TRACES)  # only now: migrations refuse a database that somebody else has made
         for name in NAMES:
             lab.server.sql((ADD, [name, f"@every {INTERVAL}s"]))
     measure.until(lambda: lab.server.sql("SELECT COUNT(DISTINCT job) FROM app.traces")[0][0] == len(NAMES))
@@ -104,7 +108,8 @@ def main() -> None:
     text = (
         "# Schedulers\n\n"
         f"Made by `python bench/schedulers.py`: {REPLICAS} replicas of each, which share {len(NAMES)} jobs, each due "
-        f"every {INTERVAL} s; after {SECONDS // 2} of {SECONDS} s one replica is killed and started again. {database}.\n\n"
+        f"every {INTERVAL} s; after {SECONDS // 2} of {SECONDS} s one replica is killed and started again. "
+        f"{database}.\n\n"
         "A moment counts as double where a job ran twice before its next one, as absent where it did not run. "
         "APScheduler's own FAQ says that a job store cannot be shared; it is here because it often is.\n\n"
         + table(["", "moments", "double", "absent", "late by, ms (median)", "tracebacks in the logs"], rows)

@@ -8,6 +8,7 @@ import os
 
 from common import engine
 from jobs_common import INTERVAL, NAMES, trace
+from redis.asyncio import Redis
 from saq import CronJob, Queue, Worker
 
 
@@ -21,5 +22,6 @@ def cron_job(name: str) -> CronJob:
 
 if __name__ == "__main__":
     engine.connect().close()
-    queue = Queue.from_url(os.environ["QUEUE_URL"])
+    redis = Redis.from_url(os.environ["QUEUE_URL"], socket_timeout=None)  # its workers wait in a blocking command
+    queue = Queue(redis)
     asyncio.run(Worker(queue, functions=[], cron_jobs=[cron_job(name) for name in NAMES]).start())

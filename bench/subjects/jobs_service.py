@@ -2,9 +2,10 @@
 
 import os
 
+from jobs_common import trace as leave_trace
+
 import main
 from job_functions import Run, job
-from jobs_common import trace as leave_trace
 
 
 @job()
