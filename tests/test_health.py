@@ -166,7 +166,7 @@ def test_an_optional_component(start: Start, tmp_path: Path) -> None:
     """A component that is not required makes the service `degraded` while it is away, and /health stays 200."""
     service = start(program="second_component optional")
 
-    away = service.wait_for(lambda body: body["status"] == "degraded")
+    away = service.wait_for(lambda body: body["status"] == "degraded" and body["switch"]["status"] == "down")
     code = service.ask("/health").status
     (tmp_path / "go").touch()
     back = service.wait_until_ok()

@@ -415,7 +415,7 @@ def test_nothing_jumps(start: Start, proxy: Proxy, visitor: Visit) -> None:
     page.wait_for_function("() => document.querySelector('.latency').getAttribute('d').split('L').length > 4")
 
     assert while_waiting == 0
-    assert page.evaluate("shift") - before == 0
+    assert page.evaluate("shift") - before < 0.0001  # a moved line of text counts a hundred times as much
 
 
 @pytest.mark.prd("PAGE-04")
