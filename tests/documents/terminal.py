@@ -25,8 +25,10 @@ class Terminal:
         termios.tcsetattr(slave, termios.TCSANOW, attributes)
         termios.tcsetwinsize(slave, (50, 300))
         marks = {"PS1": "\x1e$?\x1e", "PS2": "", "TERM": "dumb"}
+        # Where the tests themselves run in the background SIGINT is ignored, and bash would hand that on.
+        with_ctrl_c = ["env", "--default-signal=INT"]
         self._shell = subprocess.Popen(
-            ["setsid", "--ctty", "bash", "--norc", "--noprofile", "--noediting", "-i"],
+            [*with_ctrl_c, "setsid", "--ctty", "bash", "--norc", "--noprofile", "--noediting", "-i"],
             cwd=folder,
             env=environment | marks,
             stdin=slave,
