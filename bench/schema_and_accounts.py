@@ -22,7 +22,7 @@ from report import spread, table
 ROUNDS = 9
 REPLICAS = 10
 AT_HEAD = 20  # replicas
-CLIENTS = 8
+CLIENTS = (1, 8, 50)
 LOGIN_SECONDS = 10
 STARTS = {"off": "`MIGRATIONS=off`", "head": "`run`, the schema at head", "empty": "`run`, an empty database"}
 
@@ -100,7 +100,7 @@ def logins(lab: Lab) -> list[str]:
     form = urlencode({"username": "admin", "password": password})
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     rows = []
-    for clients in (1, CLIENTS):
+    for clients in CLIENTS:
         ends_at = time.monotonic() + LOGIN_SECONDS
 
         def client(_: int, ends_at: float = ends_at) -> int:

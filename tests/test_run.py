@@ -32,7 +32,7 @@ class Copy:
 
     def begin(self, how: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            ["./run", how],
+            ["env", "--default-signal=INT", "./run", how],  # which tests in the background would hand on as ignored
             cwd=self.folder,
             env={**os.environ, "PATH": f"{self._bin}:{os.environ['PATH']}"},
             stdin=subprocess.PIPE,
