@@ -291,10 +291,10 @@ def test_admins_only(start: Start, server: DatabaseServer, project: Path) -> Non
 
 @pytest.mark.prd("AUTH-01")
 def test_replicas_make_one_admin(start: Start, server: DatabaseServer) -> None:
-    """Eight replicas that start at once on an empty database make one account, and one of them says `created`."""
-    services = [start(**ACCOUNTS) for _ in range(8)]
+    """Twenty replicas that start at once on an empty database make one account, and one of them says `created`."""
+    services = [start(**ACCOUNTS) for _ in range(20)]
 
-    details = [stage(service.wait_until_ok(60), "seed data")["detail"] for service in services]
+    details = [stage(service.wait_until_ok(100), "seed data")["detail"] for service in services]
 
     assert details.count("account admin created") == 1, details
     assert len(accounts(server)) == 1
