@@ -2,7 +2,8 @@
 
 python bench/job_replicas.py [REPLICAS] [JOBS] [SECONDS]     defaults: 10 replicas, 100 jobs a second, 60 s
 
-The replicas are processes of the service with a job that does nothing, next to a server of its own.
+The replicas are processes of the service with a job that does nothing, next to a server of its own. Writes
+JOB_REPLICAS.md.
 """
 
 import os
@@ -119,11 +120,14 @@ def main() -> None:
             time.sleep(0.2)
         server.sql("UPDATE app.scheduled_jobs SET enabled = 0")
         time.sleep(3)
-        print(f"idle: {idle_statements(server, replicas):.2f} statements a second and replica", flush=True)
+        lines = [f"idle: {idle_statements(server, replicas):.2f} statements a second and replica"]
         before = server.status("Innodb_deadlocks")
-        for line in measure(server, [server.pid, *(process.pid for process in processes)], jobs, seconds):
-            print(line, flush=True)
-        print(f"deadlocks: {server.status('Innodb_deadlocks') - before}")
+        lines += measure(server, [server.pid, *(process.pid for process in processes)], jobs, seconds)
+        lines.append(f"deadlocks: {server.status('Innodb_deadlocks') - before}")
+        head = f"# {replicas} replicas, {jobs} jobs a second\n\nMade by `python bench/job_replicas.py`.\n\n"
+        text = head + "".join(f"- {line}\n" for line in lines)
+        Path(__file__).with_name("JOB_REPLICAS.md").write_text(text)
+        print(text)
     finally:
         for process in processes:
             process.kill()
