@@ -175,7 +175,7 @@ class Health:
         for component in self.components:
             shown = component.history() if self.details else {"status": component.snapshot.status}
             body[component.name] = shown
-        return _json({"started_at": self.started_at, **body} if self.details else body)
+        return to_json({"started_at": self.started_at, **body} if self.details else body)
 
     def _body(self, status: str, snapshots: list[Snapshot]) -> bytes:
         body: dict[str, Any] = {"status": status}
@@ -190,10 +190,11 @@ class Health:
                 {"name": run.stage.name, "state": run.state, "seconds": round(run.seconds, 3), "detail": run.detail}
                 for run in self.boot.runs
             ]
-        return _json(body)
+        return to_json(body)
 
 
-def _json(body: dict[str, Any]) -> bytes:
+def to_json(body: dict[str, Any]) -> bytes:
+    """As all answers of /health are: moments in UTC, with milliseconds and a Z."""
     return json.dumps(body, default=_timestamp, ensure_ascii=False).encode()
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from fastapi import Request
 from sqlalchemy import Row
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from health import to_json
 from health_routes import NO_STORE
 
 SHOWN = 8  # jobs
@@ -35,7 +36,7 @@ class JobOverview:
     async def answer(self, _: Request) -> Response:
         """A probe of `app.probes`: never a query, so what it says is up to a second old. The first answer is empty."""
         self._asked_at = time.monotonic()
-        return JSONResponse(self._body, headers=NO_STORE)
+        return Response(to_json(self._body), 200, NO_STORE, "application/json")
 
 
 def _shown(row: Row[Any]) -> dict[str, Any]:
@@ -50,7 +51,5 @@ def _shown(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def _utc(moment: datetime | None) -> str | None:
-    return (
-        None if moment is None else moment.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment and moment.replace(tzinfo=UTC)  # the columns hold naive UTC
