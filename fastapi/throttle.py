@@ -33,21 +33,13 @@ class LoginThrottle:
         self.turns = asyncio.Semaphore(AT_ONCE)
         self._memory = MemoryStorage()
         self._own = MovingWindowRateLimiter(self._memory)
-        self._shared: MovingWindowRateLimiter | None = None
-
-    def share(self, storage: Storage) -> None:
-        """From now on failures count there, too."""
-        self._shared = MovingWindowRateLimiter(storage)
-
-    @property
-    def is_shared(self) -> bool:
-        return self._shared is not None
+        self.shared: MovingWindowRateLimiter | None = None
 
     def seconds_to_wait(self, name: str, address: str) -> int:
         """0 where a login may be tried now."""
-        if self._shared:
+        if self.shared:
             with suppress(Unavailable, StorageError):
-                return _seconds_to_wait(self._shared, name, address)
+                return _seconds_to_wait(self.shared, name, address)
         return _seconds_to_wait(self._own, name, address)
 
     def record_failure(self, name: str, address: str) -> None:
@@ -55,10 +47,10 @@ class LoginThrottle:
         self._forget_old()
         for key in _keys(name, address):
             self._own.hit(FAILURES, *key)
-        if self._shared:
+        if self.shared:
             with suppress(Unavailable, StorageError):
                 for key in _keys(name, address):
-                    self._shared.hit(FAILURES, *key)
+                    self.shared.hit(FAILURES, *key)
 
     def _forget_old(self) -> None:
         """The storage empties a key whose failures are over, but keeps it: made-up names would fill the memory."""
@@ -80,8 +72,8 @@ def _keys(name: str, address: str) -> tuple[tuple[str, str], ...]:
 def throttle_of(service: "Service") -> LoginThrottle:
     """The throttle of this service, made by its first login, which may come before Redis is known."""
     throttle = service.login_throttle = service.login_throttle or LoginThrottle()
-    if service.redis and not throttle.is_shared:
-        throttle.share(_in_redis(service.redis, service.settings.app_name))
+    if service.redis and not throttle.shared:
+        throttle.shared = MovingWindowRateLimiter(_in_redis(service.redis, service.settings.app_name))
     return throttle
 
 
