@@ -1,6 +1,7 @@
 """What the figures are made of: the subjects as processes, a load generator, and stopwatches."""
 
 import asyncio
+import math
 import os
 import re
 import shutil
@@ -115,18 +116,11 @@ class Lab:
             end(service)
 
 
-def ok(service: Service, path: str = "/health") -> bool:
-    """Whether the service answers 200."""
-    with suppress(OSError):
-        return service.ask(path).status == 200
-    return False
-
-
-def quick(service: Service, path: str) -> bool:
-    """Whether a request is answered with 200 within 0.1 s, so that nothing of an earlier load is waiting before it."""
+def ok(service: Service, path: str = "/health", within: float = math.inf) -> bool:
+    """Whether the service answers 200, within so many seconds."""
     with suppress(OSError):
         answer = service.ask(path)
-        return answer.status == 200 and answer.seconds < 0.1
+        return answer.status == 200 and answer.seconds < within
     return False
 
 

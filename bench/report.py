@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 Samples = Mapping[str, Mapping[str, list[float]]]
 
+CROWDS = (60, 100, 200, 400)  # clients at once; the service has 20 connections and 40 worker threads
+
 NAMES = {
     "service": "**this service**",
     "live": "**this service**, `/health/live`",
@@ -60,7 +62,7 @@ def goals(samples: Samples) -> list[Goal]:
     for subject in ("service /api/test", "service_untyped /untyped"):
         path = subject.split()[1]
         alone = samples["clients 20 rate"][subject]
-        for clients in (60, 100, 200, 400):
+        for clients in CROWDS:
             of = {figure: samples[f"clients {clients} {figure}"][subject] for figure in ("rate", "failed", "p99")}
             ratio(f"requests/s of `{path}` with {clients} clients, of those with 20", "≥", 0.9, of["rate"], alone)
             at_most(f"requests of `{path}` not served, {clients} clients", of["failed"], 0, "", 0, worst=True)
@@ -161,7 +163,7 @@ def write(samples: Samples, database: str, load_generator: str, minutes: float, 
 
 
 def _crowds(samples: Samples) -> str:
-    columns = [f"clients {clients}" for clients in ("20", "60", "100", "200", "400", "20 afterwards")]
+    columns = [f"clients {clients}" for clients in (20, *CROWDS, "20 afterwards")]
     rows = []
     for subject in samples["clients 20 rate"]:
         cells = []
